@@ -1,0 +1,34 @@
+"""The command `speaker-count`."""
+
+import importlib
+import sys
+
+VERBS = {
+    "train": "one run, or with --multirun a sweep; any key of the config can be overridden",
+    "evaluate": "a finished run on another corpus or mix: evaluate RUN_DIR [overrides]",
+    "prepare": "get, verify, index and decode a corpus: prepare data=librispeech",
+    "report": "the table of a run or a sweep: report DIR",
+}
+
+
+def main() -> None:
+    """Hand over to the verb's own `main`, which reads the rest of the command line."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: speaker-count VERB ...\n")
+        for verb, does in VERBS.items():
+            print(f"  {verb:10} {does}")
+        print("\n`speaker-count VERB --help` tells more.")
+        return
+    verb = arguments[0]
+    if verb == "--version":
+        from speaker_count import __version__
+
+        print(__version__)
+        return
+    if verb not in VERBS:
+        print(f"speaker-count: no verb {verb!r}; there are {', '.join(VERBS)}", file=sys.stderr)
+        sys.exit(2)
+    sys.argv = [f"speaker-count {verb}", *arguments[1:]]
+    sys.path.insert(0, "")  # nets of the user's own, beside where they stand, as with `python -m`
+    importlib.import_module(f"speaker_count.{verb}").main()

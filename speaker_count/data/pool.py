@@ -1,0 +1,228 @@
+"""Every utterance decoded once: one int16 memory map and an index of arrays, shared by all runs on a machine."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import wave
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import soundfile
+from tqdm import tqdm
+
+from speaker_count.data.corpus import SEXES, SPLITS, Corpus
+from speaker_count.errors import UserError
+
+log = logging.getLogger(__name__)
+FORMAT = 1  # of the pool's files; part of its key
+DECODED_AHEAD = 64  # utterances in memory at a time while a pool is built
+
+
+class Pool:
+    """Decoded speech, opened from its folder; it pickles to that folder's path, never to samples.
+
+    Attributes:
+        samples: `(samples,)` int16, all utterances one behind the other; a memory map.
+        offsets, frames: `(utterances,)` int64, where in `samples` an utterance begins and how long it is.
+        utterances: `(utterances,)` names.
+        speaker: `(utterances,)` int32, the row of the utterance's speaker in `speakers`.
+        speakers: `(speakers,)` names.
+        sexes, splits: `(speakers,)` int8, indices into `SEXES` and `SPLITS`.
+        sample_rate: in Hz.
+        damaged: path and reason of each utterance that was left out.
+        sha256: of the index: the corpus as every run names it, wherever its files lie.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        description = json.loads((self.path / "pool.json").read_text())
+        self.sample_rate: int = description["sample_rate"]
+        self.damaged: list[dict[str, str]] = description["damaged"]
+        self.samples_sha256: str = description["samples_sha256"]
+        table = pq.read_table(self.path / "index.parquet")
+        column = {name: table[name].to_numpy() for name in table.column_names}
+        self.utterances = column["utterance"].astype(str)
+        self.frames = column["frames"]
+        self.offsets = np.concatenate([[0], np.cumsum(self.frames)[:-1]]).astype(np.int64)
+        self.speakers, first, speaker = np.unique(
+            column["speaker"].astype(str), return_index=True, return_inverse=True
+        )
+        self.speaker = speaker.astype(np.int32)
+        self.sexes = np.array([SEXES.index(sex) for sex in column["sex"][first]], np.int8)
+        self.splits = np.array([SPLITS.index(split) for split in column["split"][first]], np.int8)
+        lines = (" ".join(map(str, row)) for row in zip(*(column[name] for name in table.column_names), strict=True))
+        self.sha256 = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        samples = self.path / "samples.int16"
+        if samples.stat().st_size != 2 * self.frames.sum():
+            raise UserError(f"the pool {self.path} is damaged: delete that folder, and it is made again")
+        # slices of an ndarray cost a third of slices of a memmap
+        self.samples = np.asarray(np.memmap(samples, "<i2", "r"))
+
+    def __reduce__(self):
+        return Pool, (self.path,)
+
+    def verify(self) -> None:
+        """Read all samples and compare their SHA-256.
+
+        Raises:
+            UserError: they are not the ones that were decoded.
+        """
+        with open(self.path / "samples.int16", "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != self.samples_sha256:
+                raise UserError(f"the pool {self.path} is damaged: delete that folder, and it is made again")
+
+
+def build(corpus: Corpus, cache: str | Path, sample_rate: int, force: bool = False) -> Path:
+    """Decode `corpus` into a pool, unless it is there already.
+
+    The pool's folder is named after what went in: each file's path, size, speaker, sex and split, the sample rate and
+    the versions that decode. It appears whole or not at all; a second process waits for the first.
+
+    Args:
+        cache: the folder of pools.
+        sample_rate: in Hz; utterances with another one are damaged.
+        force: build even if it is there.
+
+    Returns:
+        The pool's folder.
+
+    Raises:
+        UserError: too many damaged utterances, a full disk, or a folder that cannot be written.
+    """
+    pools = Path(cache).expanduser() / "pools"
+    path = pools / _key(corpus, sample_rate)
+    if path.is_dir() and not force:
+        return path
+    try:
+        pools.mkdir(parents=True, exist_ok=True)
+        with _locked(path.with_suffix(".lock")):
+            if force and path.is_dir():
+                shutil.rmtree(path)
+            if not path.is_dir():  # it may have come while we waited
+                _decode(corpus, path, sample_rate)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the pool of decoded speech below {pools}: {error.strerror or error}; "
+            "free some space or name another folder with data.cache=DIR"
+        ) from error
+    return path
+
+
+def _key(corpus: Corpus, sample_rate: int) -> str:
+    versions = f"pool {FORMAT}, libsndfile {soundfile.__libsndfile_version__}, {sample_rate} Hz"
+    columns = (corpus.paths, corpus.sizes, *(names[corpus.speaker] for names in _speaker_columns(corpus)))
+    lines = [versions, *("\t".join(map(str, row)) for row in zip(*columns, strict=True))]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _speaker_columns(corpus: Corpus) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return corpus.speakers, np.array(SEXES)[corpus.sexes], np.array(SPLITS)[corpus.splits]
+
+
+def _locked(path: Path) -> filelock.BaseFileLock:
+    lock = filelock.FileLock(path)
+    try:
+        return lock.acquire(blocking=False)
+    except filelock.Timeout:
+        log.warning("another process is building the pool of this corpus; waiting for it")
+        return lock.acquire()
+
+
+def _decode(corpus: Corpus, path: Path, sample_rate: int) -> None:
+    partial = path.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed: we hold the lock
+    partial.mkdir()
+    try:
+        frames = np.zeros(len(corpus.utterances), np.int64)
+        damaged = []
+        digest = hashlib.sha256()
+        # appended in order with plain writes: on a full disk a write raises, where a memory map would kill the process
+        with open(partial / "samples.int16", "wb") as file:
+            for row, samples in enumerate(_decoded(corpus, sample_rate)):
+                if isinstance(samples, str):
+                    damaged.append({"path": str(corpus.paths[row]), "reason": samples})
+                    continue
+                file.write(samples.data)
+                digest.update(samples.data)
+                frames[row] = len(samples)
+            file.flush()
+            os.fsync(file.fileno())
+        _check_damaged(damaged, corpus)
+        _write_index(corpus, frames, partial / "index.parquet")
+        description = {
+            "format": FORMAT,
+            "root": str(corpus.root.absolute()),
+            "sample_rate": sample_rate,
+            "samples_sha256": digest.hexdigest(),
+            "damaged": damaged,
+        }
+        (partial / "pool.json").write_text(json.dumps(description, indent=1))
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _decoded(corpus: Corpus, sample_rate: int) -> Iterator[np.ndarray | str]:
+    """Each utterance's samples, or the reason why it has none, in the corpus's order."""
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with (
+        ThreadPoolExecutor(workers) as threads,  # soundfile decodes without the interpreter's lock
+        tqdm(total=len(corpus.paths), desc="decoding", unit="utterance", disable=None) as bar,
+    ):
+        for start in range(0, len(corpus.paths), DECODED_AHEAD):
+            paths = [corpus.root / path for path in corpus.paths[start : start + DECODED_AHEAD]]
+            for samples in threads.map(_decode_one, paths, [sample_rate] * len(paths)):
+                yield samples
+                bar.update()
+
+
+def _decode_one(path: Path, sample_rate: int) -> np.ndarray | str:
+    try:
+        with soundfile.SoundFile(path) as file:
+            if file.samplerate != sample_rate:
+                return f"{file.samplerate} Hz, not {sample_rate}"
+            if file.channels != 1:
+                return f"{file.channels} channels, not one"
+            if file.subtype in ("FLOAT", "DOUBLE"):
+                return "floating-point samples; only integer PCM is read"  # NaN would turn into zeros without a word
+            expected = file.frames
+            samples = file.read(dtype="int16")
+        if path.suffix.lower() == ".wav":  # of a truncated one, soundfile reads what is left without a word
+            with wave.open(str(path)) as header:
+                expected = header.getnframes()
+    except (OSError, soundfile.SoundFileError, wave.Error, EOFError) as error:
+        return str(error).removeprefix(f"Error opening {str(path)!r}: ")
+    if len(samples) == 0:
+        return "empty"
+    if len(samples) < expected:
+        return f"truncated: {len(samples)} of {expected} samples"
+    return samples.astype("<i2", copy=False)
+
+
+def _check_damaged(damaged: list[dict[str, str]], corpus: Corpus) -> None:
+    allowed = max(3, len(corpus.paths) // 100)
+    for entry in damaged[:10]:
+        log.warning("left out: %s: %s", corpus.root / entry["path"], entry["reason"])
+    if len(damaged) > 10:
+        log.warning("left out: %d more", len(damaged) - 10)
+    if len(damaged) > allowed or len(damaged) == len(corpus.paths):
+        raise UserError(
+            f"{len(damaged)} of the {len(corpus.paths)} utterances in {corpus.root} cannot be used (at most {allowed} "
+            f"may be left out), {damaged[0]['path']} for one: {damaged[0]['reason']}. Repair or remove those files"
+        )
+
+
+def _write_index(corpus: Corpus, frames: np.ndarray, path: Path) -> None:
+    whole = frames > 0
+    rows = corpus.speaker[whole]
+    speaker, sex, split = (names[rows] for names in _speaker_columns(corpus))
+    columns = {"utterance": corpus.utterances[whole], "speaker": speaker, "sex": sex, "subset": corpus.subsets[whole]}
+    pq.write_table(pa.table({**columns, "split": split, "frames": frames[whole]}), path)

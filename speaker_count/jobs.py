@@ -1,0 +1,130 @@
+"""A run's folder: what the run is, whether it may write there, and what it leaves when it fails."""
+
+import contextlib
+import datetime
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from speaker_count.errors import UserError
+from speaker_count.results import record
+
+log = logging.getLogger(__name__)
+
+# what changes where and how a run is computed, shown or logged, but not what comes out
+OUTSIDE = ("force", "hydra", "logger", "data.root", "data.cache", "data.seed", "data.evaluate_train") + tuple(
+    f"trainer.{key}"
+    for key in (
+        "_target_",
+        "accelerator",
+        "callbacks",
+        "devices",
+        "enable_model_summary",
+        "enable_progress_bar",
+        "logger",
+        "num_nodes",
+        "profiler",
+        "strategy",
+    )
+)
+NAMED = ("data", "mix", "model", "experiment", "seed")  # they stand in the folder's name
+
+
+def override_hash(overrides: Sequence[str]) -> str:
+    """`-` and a hash of the overrides that the folder's name does not tell otherwise; empty where there are none."""
+    key = re.compile(r"[+~]*([^=@]+)")
+    kept = [override for override in overrides if not _is_outside(name := key.match(override)[1]) and name not in NAMED]
+    return "-" + hashlib.sha256("\n".join(sorted(kept)).encode()).hexdigest()[:8] if kept else ""
+
+
+def _is_outside(key: str) -> bool:
+    return any(key == outside or key.startswith((f"{outside}.", f"{outside}/")) for outside in OUTSIDE)
+
+
+def identity(config: Mapping[str, Any], choices: Mapping[str, str], corpus_sha256: str) -> dict[str, Any]:
+    """What a run is, as dotted keys and plain values: two runs with equal identities give equal results.
+
+    Args:
+        config: the resolved config, plain.
+        choices: of the groups `data`, `mix` and `model`.
+        corpus_sha256: of the index of the corpus, wherever it lies.
+    """
+    values = {key: value for key, value in _leaves(config) if not _is_outside(key)}
+    names = {group: choices[group] for group in ("data", "mix", "model")}
+    return {**names, "corpus": corpus_sha256, **values}
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def short_hash(identity: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+
+
+class Job:
+    """A run that owns its folder while it is entered.
+
+    Attributes:
+        folder: where all its files are.
+        result: what is in `result.json`, if the run was finished before.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], force: bool = False):
+        self.folder, self.identity, self.force = folder, dict(identity), force
+        self.result: dict[str, Any] | None = None
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """Where an unfinished run goes on."""
+        path = self.folder / "checkpoints" / "last.ckpt"
+        return path if path.is_file() else None
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator["Job"]:
+        """Lock the folder, and see that it is this run's.
+
+        Raises:
+            UserError: another process runs in it, or it holds another run.
+        """
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.folder.parent / f".{self.folder.name}.lock", blocking=False)
+            with lock:
+                self._open()
+                yield self
+        except filelock.Timeout as error:
+            raise UserError(f"another process is running {self.folder}; wait for it, or stop it") from error
+
+    def _open(self) -> None:
+        path = self.folder / "identity.json"
+        if self.force and path.is_file():
+            aside = self.folder.with_name(f"{self.folder.name}.{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}")
+            self.folder.rename(aside)
+            log.info("moved the old run to %s", aside)
+        self.folder.mkdir(exist_ok=True)
+        if path.is_file():
+            self._compare(json.loads(path.read_text()))
+            if (self.folder / "result.json").is_file():
+                self.result = record.read_result(self.folder)
+        else:
+            record.write_json(path, self.identity)
+
+    def _compare(self, before: Mapping[str, Any]) -> None:
+        keys = sorted(key for key in {*before, *self.identity} if before.get(key) != self.identity.get(key))
+        if keys:
+            changes = ", ".join(f"{key}={before.get(key)} there, {self.identity.get(key)} now" for key in keys)
+            raise UserError(
+                f"{self.folder} holds another run: {changes}. Ask for the same again, name another folder "
+                "(hydra.run.dir=, hydra.sweep.dir=), or give force=true, which moves the old one aside"
+            )

@@ -1,0 +1,183 @@
+"""The LightningModules: a net, its loss, its metrics, its optimiser."""
+
+import pickle
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torchaudio.transforms import AmplitudeToDB, Spectrogram
+from torchmetrics import CatMetric, MeanAbsoluteError, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
+
+from speaker_count import labels
+from speaker_count.errors import UserError
+
+FULL_SCALE = 32_768  # clips are 16-bit integers; nets see them divided by it
+VALIDATION_SETS = ("val", "train")  # as the DataModule orders them; the second where `evaluate_train` is on
+
+
+class SpeakerCounter(pl.LightningModule):
+    """How many people speak in a clip, as a classification; cross-entropy and Adam.
+
+    Metrics are logged as `running/...` (averages over the training steps), `train/...`, `val/...` and `test/...`
+    (evaluation mode): `loss`, `accuracy`, `mae` (mean absolute error of the count) and `accuracy_N` for each count N.
+
+    Args:
+        net: makes the net, given its number of `classes`.
+        counts: the numbers of speakers that it tells apart, increasing.
+        learning_rate: of Adam.
+    """
+
+    kind: ClassVar[str]  # what the net hears: "waveform" or "spectrogram"
+
+    def __init__(self, net: Callable[..., nn.Module], counts: Sequence[int] = (1, 2, 3), learning_rate: float = 1e-4):
+        super().__init__()
+        self.net = net(classes=len(counts))
+        self.learning_rate = learning_rate
+        self.register_buffer("counts", torch.tensor(list(counts)), persistent=False)
+        classes = len(counts)
+        metrics = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(classes, average="micro"),
+                "accuracy_of": MulticlassAccuracy(classes, average="none"),
+                "confusion": MulticlassConfusionMatrix(classes),
+                "mae": CountError(counts),
+            }
+        )
+        # a ModuleDict holds no key "train": it is a method of it
+        self.metrics = nn.ModuleDict({f"{split}/": metrics.clone(f"{split}/") for split in ("train", "val", "test")})
+        self.tested = nn.ModuleDict({name: CatMetric() for name in ("index", "probabilities")})
+        self.confusion: Tensor | None = None  # of the last test: (true class, predicted class)
+
+    def features(self, waveform: Tensor) -> Tensor:
+        """What the net hears of `(batch, samples)` float waveforms in [-1, 1)."""
+        raise NotImplementedError
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Logits `(batch, classes)` of `(batch, samples)` waveforms: int16, or float in [-1, 1)."""
+        if not waveform.is_floating_point():
+            waveform = waveform.float() / FULL_SCALE
+        return self.net(self.features(waveform))
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        return self._step(batch, "running")
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._step(batch, VALIDATION_SETS[dataloader_idx])
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self._step(batch, "test")
+
+    def _step(self, batch: dict[str, Tensor], split: str) -> Tensor:
+        logits = self(batch["waveform"])  # (batch, classes)
+        target = labels.to_class(batch["count"], self.counts)  # (batch,)
+        loss = nn.functional.cross_entropy(logits, target)
+        predicted = logits.argmax(dim=1)
+        self._log(f"{split}/loss", loss.detach(), len(target))
+        if split == "running":
+            self._log("running/accuracy", (predicted == target).float().mean(), len(target), prog_bar=True)
+            return loss
+        self.metrics[f"{split}/"].update(predicted, target)
+        if split == "test":
+            self.tested["index"].update(batch["index"])
+            self.tested["probabilities"].update(logits.softmax(dim=1))
+        return loss
+
+    def _log(self, name: str, value: Tensor, clips: int, prog_bar: bool = False) -> None:
+        self.log(
+            name, value, on_step=False, on_epoch=True, batch_size=clips, prog_bar=prog_bar, add_dataloader_idx=False
+        )
+
+    def on_validation_epoch_end(self) -> None:
+        for split in VALIDATION_SETS:
+            if self.metrics[f"{split}/"][f"{split}/accuracy"].update_called:
+                self._log_epoch(split)
+
+    def on_test_epoch_start(self) -> None:
+        for outputs in self.tested.values():
+            outputs.reset()
+
+    def on_test_epoch_end(self) -> None:
+        self._log_epoch("test")
+
+    def _log_epoch(self, split: str) -> None:
+        """Log what was counted over an epoch, and begin anew."""
+        metrics = self.metrics[f"{split}/"]
+        values = metrics.compute()
+        metrics.reset()
+        self.log_dict({f"{split}/{name}": values[f"{split}/{name}"] for name in ("accuracy", "mae")}, prog_bar=True)
+        by_count = zip(self.counts.tolist(), values[f"{split}/accuracy_of"], strict=True)
+        self.log_dict({f"{split}/accuracy_{count}": value for count, value in by_count})
+        self.confusion = values[f"{split}/confusion"]
+
+    def test_outputs(self) -> tuple[Tensor, Tensor]:
+        """Of the last test, in plan order: clips' numbers `(clips,)`, and probabilities `(clips, classes)`."""
+        index = self.tested["index"].compute().long()
+        order = index.argsort()
+        return index[order], self.tested["probabilities"].compute()[order]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["random_state"] = torch.get_rng_state()  # dropout draws from it; Lightning does not keep it
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        torch.set_rng_state(checkpoint["random_state"])
+
+
+class CountError(MeanAbsoluteError):
+    """Mean absolute error of the count of speakers, from class ids."""
+
+    def __init__(self, counts: Sequence[int]):
+        super().__init__()
+        self.register_buffer("counts", torch.tensor(list(counts)), persistent=False)
+
+    def update(self, predicted: Tensor, target: Tensor) -> None:
+        super().update(self.counts[predicted], self.counts[target])
+
+
+class WaveformCounter(SpeakerCounter):
+    """A net that hears the waveform itself."""
+
+    kind = "waveform"
+
+    def features(self, waveform: Tensor) -> Tensor:
+        return waveform[:, None]  # (batch, 1, samples)
+
+
+class SpectrogramCounter(SpeakerCounter):
+    """A net that sees the power spectrogram in decibels.
+
+    Args:
+        n_fft, hop_length: of the spectrogram, in samples; see `torchaudio.transforms.Spectrogram`.
+    """
+
+    kind = "spectrogram"
+
+    def __init__(self, *args: Any, n_fft: int = 400, hop_length: int = 200, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.spectrogram = nn.Sequential(Spectrogram(n_fft, hop_length=hop_length), AmplitudeToDB("power"))
+
+    def features(self, waveform: Tensor) -> Tensor:
+        return self.spectrogram(waveform)[:, None]  # (batch, 1, frequency, time)
+
+
+def load_weights(module: SpeakerCounter, path: Path) -> None:
+    """Load the weights of a checkpoint.
+
+    Raises:
+        UserError: the file is no checkpoint, or one of another net.
+    """
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+        raise UserError(f"cannot read the checkpoint {path}: {str(error).splitlines()[0]}") from error
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise UserError(f"{path} is a checkpoint of another net than the one asked for: {reason}") from error

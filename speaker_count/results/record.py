@@ -1,0 +1,86 @@
+"""The files of a finished run: result.json and predictions.parquet, and what stands in them."""
+
+import contextlib
+import json
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from speaker_count.errors import UserError
+
+SCHEMA = 1
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a file that is there whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(values, indent=1) + "\n")
+    os.replace(partial, path)
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """The result of a finished run.
+
+    Raises:
+        UserError: there is none, it is torn, or of another schema.
+    """
+    path = folder / "result.json"
+    try:
+        result = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"{folder} holds no finished run: cannot read {path} ({error.strerror})") from error
+    except ValueError as error:
+        raise UserError(f"{path} is torn ({error}); delete it and give the run's command again") from error
+    schema = result.get("schema") if isinstance(result, dict) else None
+    if schema != SCHEMA:
+        raise UserError(f"{path} has schema {schema}, this version reads {SCHEMA}: run it again with force=true")
+    return result
+
+
+def write_predictions(path: Path, columns: Mapping[str, np.ndarray | Sequence]) -> None:
+    """Write the predictions of test clips: `index, count, predicted, p_1, p_2, ..., speakers, utterances, starts,
+    sexes`; `p_N` is the probability of the N-th class, and `speakers` to `sexes` say where the clip came from.
+    """
+    partial = path.with_name(path.name + ".partial")
+    pq.write_table(pa.table(dict(columns)), partial)
+    os.replace(partial, path)
+
+
+def provenance() -> dict[str, Any]:
+    """The commit of this checkout (None where it is none), and the versions of what computes."""
+    folder = Path(__file__).parent
+    try:
+        git = ["git", "-C", str(folder), "rev-parse", "--show-toplevel", "HEAD"]
+        top, commit = subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.split("\n")[:2]
+        commit = commit if folder.parent.parent == Path(top).resolve() else None  # not of a project around this one
+    except (OSError, subprocess.SubprocessError):
+        commit = None
+    packages = ("speaker-count", "torch", "torchaudio", "pytorch-lightning", "hydra-core", "numpy", "soundfile")
+    versions = {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
+    return {"commit": commit, "versions": versions}
+
+
+def reset_peak_memory() -> None:
+    """Begin to measure anew, where the system can (Linux): the runs of a sweep share a process."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_bytes() -> int:
+    """The most resident memory since `reset_peak_memory`; where the system cannot reset, since the process began."""
+    try:
+        line = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        return int(line[1]) * 1024
+    except (OSError, TypeError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,102 @@
+"""What Weights & Biases gets to see of a run; with logger=csv it is neither imported nor needed."""
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pytorch_lightning.loggers import Logger
+
+from speaker_count import labels
+from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.errors import UserError
+
+SHOWN_CLIPS = 32
+SECRET = re.compile(r"key|password|secret|token", re.IGNORECASE)
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    """How W&B knows a run again: by an id in its folder, so that what goes on after a kill stays one run."""
+    path = folder / "wandb" / "run-id"
+    if not path.is_file():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(secrets.token_hex(4))
+    mode = os.environ.get("WANDB_MODE")
+    return {"name": folder.name, "id": path.read_text(), **({"mode": mode} if mode else {})}
+
+
+@contextlib.contextmanager
+def tracked(logger: Logger | None, config: Mapping[str, Any]) -> Iterator[None]:
+    """Begin a W&B run, and end it: as a failed one if the code inside fails.
+
+    Args:
+        logger: None where nothing is to be tracked.
+        config: the whole resolved config; what looks like a secret is left out.
+
+    Raises:
+        UserError: W&B cannot be reached, or there is no login.
+    """
+    if logger is None:
+        yield
+        return
+    import wandb
+
+    try:
+        logger.log_hyperparams(_without_secrets(config))  # the first use: it begins the run
+    except wandb.Error as error:
+        raise UserError(
+            f"Weights & Biases: {str(error).splitlines()[0]}. Log in with `wandb login`, or stay offline with "
+            "logger.mode=offline, or use none of it with logger=csv"
+        ) from error
+    try:
+        yield
+    except BaseException:
+        wandb.finish(exit_code=1)
+        raise
+    wandb.finish(exit_code=0)
+
+
+def _without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_secrets(value) if isinstance(value, Mapping) else value
+        for key, value in config.items()
+        if not SECRET.search(key)
+    }
+
+
+def log_result(
+    logger: Logger | None, result: Mapping[str, Any], predictions: Mapping[str, Any], datamodule: ClipDataModule
+) -> None:
+    """The summary, the confusion matrix, and a table of the first test clips that can be listened to."""
+    if logger is None:
+        return
+    import wandb
+
+    run = logger.experiment
+    for when in ("last", "best"):
+        metrics = result[when]
+        for split in ("train", "validation", "test"):
+            run.summary.update({f"{when}/{split}/{name}": value for name, value in metrics[split].items()})
+        run.summary[f"{when}/epoch"] = metrics["epoch"]
+    kept = ("parameters", "kind", "fit_seconds", "clips_per_second", "peak_memory_bytes", "test_sha256", "identity")
+    run.summary.update({name: result[name] for name in kept})
+
+    counts = list(result["net"]["counts"])
+    count, predicted = (np.searchsorted(counts, predictions[name]) for name in ("count", "predicted"))
+    names = labels.names(counts)
+    run.log({"test/confusion": wandb.plot.confusion_matrix(y_true=count.tolist(), preds=predicted.tolist(), class_names=names)})
+
+    clips = datamodule.clips["test"]
+    plan = clips.plan(0, min(SHOWN_CLIPS, len(clips)))
+    table = wandb.Table(columns=["clip", "audio", "count", "predicted", "sexes", *(f"p({name})" for name in names)])
+    rate = datamodule.sample_rate
+    for row, waveform in enumerate(clips.render(plan)):
+        audio = wandb.Audio(waveform, sample_rate=rate)
+        probabilities = [float(predictions[f"p_{number}"][row]) for number in range(1, len(names) + 1)]
+        told = (predictions[name][row] for name in ("count", "predicted", "sexes"))
+        table.add_data(int(plan.index[row]), audio, *(value if isinstance(value, str) else int(value) for value in told), *probabilities)
+    run.log({"test/clips": table})

@@ -1,0 +1,189 @@
+"""`speaker-count train`: one run, or with --multirun a sweep.
+
+A run opens the speech and trains a net on clips that are mixed while it trains. The net is then tested as it is after
+the last epoch, which is the headline, and as it was after the epoch of the best validation accuracy.
+"""
+
+import logging.handlers
+import shlex
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from speaker_count import CONFIG_DIR, evaluate, jobs, tracking
+from speaker_count.callbacks import EpochTable
+from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.errors import UserError
+from speaker_count.module import SpeakerCounter, load_weights
+from speaker_count.results import record, tables
+
+log = logging.getLogger(__name__)
+OmegaConf.register_new_resolver("override_hash", jobs.override_hash, replace=True)
+
+
+def train(config: DictConfig, folder: Path) -> dict[str, Any]:
+    """Train and test one net. What is finished is not done again, and what was cut off goes on.
+
+    Returns:
+        The result, as in `folder/result.json`.
+    """
+    datamodule: ClipDataModule = instantiate(config.data, mix=config.mix, _convert_="all")
+    datamodule.setup()
+
+    values = OmegaConf.to_container(config, resolve=True)
+    choices = HydraConfig.get().runtime.choices
+    job = jobs.Job(folder, jobs.identity(values, choices, datamodule.pool.sha256), config.force)
+    with job.claimed():
+        if job.result is not None:
+            log.info("%s is finished already", folder)
+            return job.result
+        (folder / ".hydra").mkdir(exist_ok=True)
+        OmegaConf.save(config, folder / ".hydra" / "config.yaml")
+        OmegaConf.save(HydraConfig.get().overrides.task, folder / ".hydra" / "overrides.yaml")
+
+        record.reset_peak_memory()
+        pl.seed_everything(config.seed, verbose=False)
+        module: SpeakerCounter = instantiate(config.model, _convert_="all")
+        logger = instantiate(config.logger, **tracking.settings(folder)) if config.logger._target_ else None
+        with tracking.tracked(logger, values):
+            # the config's own callbacks are the checkpoints
+            make_trainer = instantiate(config.trainer, _partial_=True, _convert_="all")
+            epochs = EpochTable(folder)
+            trainer: pl.Trainer = make_trainer(
+                callbacks=[epochs, *make_trainer.keywords["callbacks"]],
+                logger=logger or False,
+                enable_progress_bar=sys.stdout.isatty(),
+            )
+            if job.checkpoint is not None:
+                load_weights(module, job.checkpoint)  # says plainly if it is another net's
+                log.info("going on from %s", job.checkpoint)
+            trainer.fit(module, datamodule, ckpt_path=job.checkpoint, weights_only=True)
+
+            last, best = epochs.rows[-1], max(epochs.rows, key=lambda row: row["val/accuracy"])  # the first of equals
+            last_test = best_test = evaluate.test(trainer, module, datamodule)
+            predictions = evaluate.predictions(module, datamodule)
+            record.write_predictions(folder / "predictions.parquet", predictions)
+            if best is not last:
+                load_weights(module, folder / "checkpoints" / "best.ckpt")
+                best_test = evaluate.test(trainer, module, datamodule)
+
+            result = {
+                "schema": record.SCHEMA,
+                "model": choices.model,
+                "paper_name": tables.paper_name(choices.model),
+                "kind": module.kind,
+                "parameters": sum(parameter.numel() for parameter in module.parameters()),
+                "seed": config.seed,
+                "epochs": len(epochs.rows),
+                "identity": jobs.short_hash(job.identity),
+                "data": {**values["data"], "speakers": datamodule.speakers(), "corpus_sha256": datamodule.pool.sha256},
+                "mix": values["mix"],
+                "net": values["model"],
+                "last": {**_epoch(last), "test": last_test},
+                "best": {**_epoch(best), "test": best_test},
+                "fit_seconds": round(epochs.seconds["fit"], 3),
+                "clips_per_second": round(epochs.clips / epochs.seconds["train"], 1),
+                "peak_memory_bytes": record.peak_memory_bytes(),
+                "validation_sha256": datamodule.clips["validation"].sha256(),
+                "test_sha256": datamodule.clips["test"].sha256(),
+                **record.provenance(),
+                "device": trainer.strategy.root_device.type,
+                "command": shlex.join(["speaker-count", "train", *HydraConfig.get().overrides.task]),
+            }
+            tracking.log_result(logger, result, predictions, datamodule)
+        record.write_json(folder / "result.json", result)
+        return result
+
+
+def _epoch(row: dict[str, float]) -> dict[str, Any]:
+    """A row of metrics.csv as result.json has it; `running` are averages over the training steps."""
+    names = {"running": "running", "train": "train", "validation": "val"}
+    splits = {
+        split: {key.removeprefix(f"{name}/"): value for key, value in row.items() if key.startswith(f"{name}/")}
+        for split, name in names.items()
+    }
+    return {"epoch": row["epoch"], **splits}
+
+
+def _quiet() -> None:
+    """Silence what says nothing about the run: Lightning's device list and hints, and warnings that are no trouble."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (".*LeafSpec.*", ".*smaller than the logging interval.*", "Checkpoint directory .* not empty.*"):
+        warnings.filterwarnings("ignore", message)
+
+
+def run(config: DictConfig) -> dict[str, Any] | None:
+    """What Hydra calls for each job: train, and note in the job's folder how it went.
+
+    Within a sweep a failure is returned as `{"failed": reason}`, so that the other jobs run; alone, it ends the
+    process: with exit code 2 if the user can mend it.
+    """
+    hydra_config = HydraConfig.get()
+    folder = Path(hydra_config.runtime.output_dir)
+    # a watched file is opened anew when the folder was moved aside
+    handler = logging.handlers.WatchedFileHandler(folder / "train.log", delay=True)
+    handler.setFormatter(logging.Formatter("[%(asctime)s][%(levelname)s] %(message)s"))
+    logging.getLogger().addHandler(handler)
+    _quiet()
+    try:
+        for source in hydra_config.runtime.config_sources:
+            if source.provider == "command-line" and source.path not in sys.path:
+                sys.path.append(source.path)  # --config-dir may hold a user's own nets, too
+        return train(config, folder)
+    except Exception as error:
+        mistake = _mistake(error)
+        if mistake is None:
+            log.exception("the run failed")
+        else:
+            log.error("%s", mistake)
+        if hydra_config.mode != RunMode.MULTIRUN:
+            sys.exit(1 if mistake is None else 2)
+        return {"failed": str(mistake or f"{type(error).__name__}: {error}"), "log": str(folder / "train.log")}
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def _mistake(error: BaseException | None) -> UserError | None:
+    """The user's mistake behind an error: Hydra wraps what a constructor raises."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error
+
+
+class Sweep(Callback):
+    """At the end of a sweep: the table of its runs, and which of them failed and why."""
+
+    def __init__(self):
+        self.results: list[dict[str, Any]] = []
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        self.results.append({"job": Path(job_return.working_dir).name, **(job_return.return_value or {})})
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        failed = [result for result in self.results if "failed" in result]
+        finished = [result for result in self.results if "failed" not in result]
+        if finished:
+            print(tables.markdown(tables.sweep(finished)))
+        for result in failed:
+            print(f"failed: {result['job']}: {result['failed']} (see {result['log']})", file=sys.stderr)
+        if failed:
+            print(f"{len(failed)} of {len(self.results)} runs failed", file=sys.stderr)
+            sys.exit(1)
+
+
+main = hydra.main(config_path=str(CONFIG_DIR), config_name="config", version_base="1.3")(run)
+
+if __name__ == "__main__":
+    main()
