@@ -4,12 +4,22 @@ import csv
 import logging
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
 
 log = logging.getLogger(__name__)
+
+
+def quiet() -> None:
+    """Silence what says nothing about a run: Lightning's list of devices and its hints, and warnings of no trouble."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (".*LeafSpec.*", ".*smaller than the logging interval.*", "Checkpoint directory .* not empty.*"):
+        warnings.filterwarnings("ignore", message)
 
 
 class EpochTable(pl.Callback):
@@ -82,3 +92,33 @@ class EpochTable(pl.Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rows, self.seconds, self.clips = state["rows"], state["seconds"], state["clips"]
+
+
+class LastCheckpoint(Checkpoint):
+    """`last.ckpt`: the state after each epoch, and within an epoch every few minutes.
+
+    Not at the last step of an epoch, though: Lightning, going on from there, leaves out the evaluation that follows.
+
+    Args:
+        dirpath: the folder of the file.
+        minutes: how much work may be lost when a run is killed.
+    """
+
+    def __init__(self, dirpath: str, minutes: float = 5):
+        self.path = Path(dirpath) / "last.ckpt"
+        self.minutes = minutes
+        self._saved = time.monotonic()
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        trainer.save_checkpoint(self.path)
+        self._saved = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._saved = time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        if time.monotonic() - self._saved >= 60 * self.minutes and not trainer.is_last_batch:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._save(trainer)

@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from speaker_count.errors import user_error
+
 VERBS = {
     "train": "one run, or with --multirun a sweep; any key of the config can be overridden",
     "evaluate": "a finished run on another corpus or mix: evaluate RUN_DIR [overrides]",
@@ -31,4 +33,11 @@ def main() -> None:
         sys.exit(2)
     sys.argv = [f"speaker-count {verb}", *arguments[1:]]
     sys.path.insert(0, "")  # nets of the user's own, beside where they stand, as with `python -m`
-    importlib.import_module(f"speaker_count.{verb}").main()
+    try:
+        importlib.import_module(f"speaker_count.{verb}").main()
+    except Exception as error:
+        mistake = user_error(error)
+        if mistake is None and not type(error).__module__.startswith("hydra."):
+            raise
+        print(mistake or error, file=sys.stderr)
+        sys.exit(1 if mistake is None else 2)

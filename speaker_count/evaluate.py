@@ -1,13 +1,33 @@
-"""`speaker-count evaluate RUN_DIR`: a finished run on another corpus or mix."""
+"""`speaker-count evaluate RUN_DIR [overrides]`: a finished run's net, as it was after its last epoch, on another corpus
+or mix. The overrides are those of train's data, mix and trainer; what they do not name is as it was in the run.
+"""
 
+import argparse
+import datetime
+import logging
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+from hydra.errors import MissingConfigException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 
+from speaker_count import jobs
+from speaker_count.callbacks import quiet
+from speaker_count.compose import compose
 from speaker_count.data.corpus import SEXES
 from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.module import SpeakerCounter
+from speaker_count.errors import UserError
+from speaker_count.module import SpeakerCounter, load_weights
+from speaker_count.results import record
+
+log = logging.getLogger(__name__)
 
 
 def test(trainer: pl.Trainer, module: SpeakerCounter, datamodule: ClipDataModule) -> dict[str, Any]:
@@ -35,3 +55,102 @@ def predictions(module: SpeakerCounter, datamodule: ClipDataModule) -> dict[str,
         "starts": [row[heard].tolist() for row, heard in zip(plan.starts, voices, strict=True)],
         "sexes": ["".join(np.array(SEXES)[row[heard]]) for row, heard in zip(plan.sexes, voices, strict=True)],
     }
+
+
+def rebuild(result: Mapping[str, Any], config_dir: str | None = None) -> SpeakerCounter:
+    """The net of a finished run, without its weights.
+
+    A run may come from anywhere: which classes are built is read from the installed configs, under the net's name;
+    only plain values are taken from the run.
+
+    Raises:
+        UserError: no config of that name is installed.
+    """
+    name = result["model"]
+    try:
+        if not re.fullmatch(r"[\w-]+", name):
+            raise UserError(f"{name!r} is no name of a net")
+        model = compose([f"model={name}"], config_dir).model
+    except MissingConfigException as error:
+        raise UserError(f"no config of the net {name} is installed: name its folder with --config-dir DIR") from error
+    return instantiate(OmegaConf.merge(model, _values(result["net"])), _convert_="all")
+
+
+def _values(tree: Any) -> Any:
+    """A tree of plain values, without what would tell Hydra which class to build."""
+    if isinstance(tree, Mapping):
+        return {key: _values(value) for key, value in tree.items() if not key.startswith("_")}
+    return [_values(value) for value in tree] if isinstance(tree, list) else tree
+
+
+def compose_like(result: Mapping[str, Any], overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
+    """The config of a run's data and mix, with some of it overridden."""
+    named = {override.split("=", 1)[0].lstrip("+") for override in overrides}
+    base = [f"{group}={result[group]['name']}" for group in ("data", "mix") if group not in named]
+    config = compose([*base, *overrides], config_dir)
+    for group in {"data", "mix"} - named:
+        known = dict(_leaves(OmegaConf.to_container(config[group]), group))
+        for key, value in _leaves(result[group], group):
+            if key in known and "_target_" not in key and not any(key == name or key.startswith(f"{name}.") for name in named):
+                OmegaConf.update(config, key, value)
+    config.trainer.callbacks = []  # nothing is trained, nothing saved
+    return config
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}.{key}")
+        else:
+            yield f"{prefix}.{key}", value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split(":", 1)[1].strip())
+    parser.add_argument("run_dir", type=Path, help="the folder of a finished run")
+    parser.add_argument("overrides", nargs="*", help="data=demo, mix.clips.test=1000, trainer.devices=2, force=true, ...")
+    parser.add_argument("--config-dir", help="a folder of your own configs")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    quiet()
+
+    result = record.read_result(arguments.run_dir)
+    config = compose_like(result, arguments.overrides, arguments.config_dir)
+    unknown = set(config.mix.counts) - set(result["net"]["counts"])
+    if unknown:
+        raise UserError(f"mix.counts asks for {sorted(unknown)}, the net tells {result['net']['counts']} apart")
+    module = rebuild(result, arguments.config_dir)
+    load_weights(module, arguments.run_dir / "checkpoints" / "last.ckpt")
+    datamodule: ClipDataModule = instantiate(config.data, mix=config.mix, _convert_="all")
+    datamodule.setup()
+
+    hashed = jobs.override_hash(arguments.overrides)
+    path = arguments.run_dir / "evaluations" / f"{config.data.name}-{config.mix.name}{hashed}.json"
+    if path.is_file():
+        if not config.force:
+            raise UserError(f"{path} is there already; force=true evaluates again and keeps the old file beside it")
+        path.rename(path.with_suffix(f".{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}.json"))
+    path.parent.mkdir(exist_ok=True)
+
+    trainer = instantiate(config.trainer, logger=False, enable_progress_bar=sys.stdout.isatty(), _convert_="all")
+    metrics = test(trainer, module, datamodule)
+    record.write_predictions(path.with_suffix(".parquet"), predictions(module, datamodule))
+    evaluation = {
+        "schema": record.SCHEMA,
+        "model": result["model"],
+        "seed": result["seed"],
+        "identity": result["identity"],
+        "data": {
+            **OmegaConf.to_container(config.data, resolve=True),
+            "speakers": datamodule.speakers(),
+            "corpus_sha256": datamodule.pool.sha256,
+        },
+        "mix": OmegaConf.to_container(config.mix, resolve=True),
+        "test": metrics,
+        "test_sha256": datamodule.clips["test"].sha256(),
+        **record.provenance(),
+        "device": trainer.strategy.root_device.type,
+        "command": shlex.join(["speaker-count", "evaluate", *sys.argv[1:]]),
+    }
+    record.write_json(path, evaluation)
+    print(f"test accuracy {metrics['accuracy']:.4f}, loss {metrics['loss']:.4f}: {path}")

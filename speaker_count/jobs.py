@@ -18,7 +18,7 @@ from speaker_count.results import record
 log = logging.getLogger(__name__)
 
 # what changes where and how a run is computed, shown or logged, but not what comes out
-OUTSIDE = ("force", "hydra", "logger", "data.root", "data.cache", "data.seed", "data.evaluate_train") + tuple(
+OUTSIDE = ("force", "hydra", "logger", "data.root", "data.cache", "data.url", "data.seed", "data.evaluate_train") + tuple(
     f"trainer.{key}"
     for key in (
         "_target_",

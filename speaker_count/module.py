@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torchaudio.transforms import AmplitudeToDB, Spectrogram
-from torchmetrics import CatMetric, MeanAbsoluteError, MetricCollection
+from torchmetrics import CatMetric, MeanAbsoluteError, MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from speaker_count import labels
@@ -49,6 +49,9 @@ class SpeakerCounter(pl.LightningModule):
         )
         # a ModuleDict holds no key "train": it is a method of it
         self.metrics = nn.ModuleDict({f"{split}/": metrics.clone(f"{split}/") for split in ("train", "val", "test")})
+        self.running = nn.ModuleDict({name: MeanMetric() for name in ("loss", "accuracy")})
+        for average in self.running.values():
+            average.persistent(True)  # so that a resumed epoch averages over all of its steps
         self.tested = nn.ModuleDict({name: CatMetric() for name in ("index", "probabilities")})
         self.confusion: Tensor | None = None  # of the last test: (true class, predicted class)
 
@@ -76,20 +79,21 @@ class SpeakerCounter(pl.LightningModule):
         target = labels.to_class(batch["count"], self.counts)  # (batch,)
         loss = nn.functional.cross_entropy(logits, target)
         predicted = logits.argmax(dim=1)
-        self._log(f"{split}/loss", loss.detach(), len(target))
         if split == "running":
-            self._log("running/accuracy", (predicted == target).float().mean(), len(target), prog_bar=True)
+            for name, value in (("loss", loss.detach()), ("accuracy", (predicted == target).float().mean())):
+                self.running[name].update(value, len(target))
+                self.log(f"running/{name}", self.running[name], on_step=False, on_epoch=True, prog_bar=name == "accuracy")
             return loss
+        self.log(f"{split}/loss", loss, batch_size=len(target), add_dataloader_idx=False)
         self.metrics[f"{split}/"].update(predicted, target)
         if split == "test":
             self.tested["index"].update(batch["index"])
             self.tested["probabilities"].update(logits.softmax(dim=1))
         return loss
 
-    def _log(self, name: str, value: Tensor, clips: int, prog_bar: bool = False) -> None:
-        self.log(
-            name, value, on_step=False, on_epoch=True, batch_size=clips, prog_bar=prog_bar, add_dataloader_idx=False
-        )
+    def on_train_epoch_start(self) -> None:
+        for average in self.running.values():  # not called where an epoch is gone on with
+            average.reset()
 
     def on_validation_epoch_end(self) -> None:
         for split in VALIDATION_SETS:
@@ -160,6 +164,7 @@ class SpectrogramCounter(SpeakerCounter):
 
     def __init__(self, *args: Any, n_fft: int = 400, hop_length: int = 200, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        self.net.to(memory_format=torch.channels_last)  # the same function, in less time on a CPU
         self.spectrogram = nn.Sequential(Spectrogram(n_fft, hop_length=hop_length), AmplitudeToDB("power"))
 
     def features(self, waveform: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What Weights & Biases gets to see of a run; with logger=csv it is neither imported nor needed."""
 
 import contextlib
+import logging
 import os
 import re
 import secrets
@@ -15,6 +16,7 @@ from speaker_count import labels
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.errors import UserError
 
+log = logging.getLogger(__name__)
 SHOWN_CLIPS = 32
 SECRET = re.compile(r"key|password|secret|token", re.IGNORECASE)
 
@@ -25,6 +27,7 @@ def settings(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         path.parent.mkdir(exist_ok=True)
         path.write_text(secrets.token_hex(4))
+    os.environ.setdefault("WANDB_SILENT", "true")  # the run says itself where it is
     mode = os.environ.get("WANDB_MODE")
     return {"name": folder.name, "id": path.read_text(), **({"mode": mode} if mode else {})}
 
@@ -57,7 +60,10 @@ def tracked(logger: Logger | None, config: Mapping[str, Any]) -> Iterator[None]:
     except BaseException:
         wandb.finish(exit_code=1)
         raise
+    folder = logger.experiment.settings.sync_dir
     wandb.finish(exit_code=0)
+    if logger.experiment.settings.mode == "offline":
+        log.info("Weights & Biases, offline: wandb sync %s", folder)
 
 
 def _without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:

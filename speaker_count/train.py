@@ -7,7 +7,6 @@ the last epoch, which is the headline, and as it was after the epoch of the best
 import logging.handlers
 import shlex
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from speaker_count import CONFIG_DIR, evaluate, jobs, tracking
-from speaker_count.callbacks import EpochTable
+from speaker_count.callbacks import EpochTable, quiet
 from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.errors import UserError
+from speaker_count.errors import user_error
 from speaker_count.module import SpeakerCounter, load_weights
 from speaker_count.results import record, tables
 
@@ -115,14 +114,6 @@ def _epoch(row: dict[str, float]) -> dict[str, Any]:
     return {"epoch": row["epoch"], **splits}
 
 
-def _quiet() -> None:
-    """Silence what says nothing about the run: Lightning's device list and hints, and warnings that are no trouble."""
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (".*LeafSpec.*", ".*smaller than the logging interval.*", "Checkpoint directory .* not empty.*"):
-        warnings.filterwarnings("ignore", message)
-
-
 def run(config: DictConfig) -> dict[str, Any] | None:
     """What Hydra calls for each job: train, and note in the job's folder how it went.
 
@@ -135,14 +126,14 @@ def run(config: DictConfig) -> dict[str, Any] | None:
     handler = logging.handlers.WatchedFileHandler(folder / "train.log", delay=True)
     handler.setFormatter(logging.Formatter("[%(asctime)s][%(levelname)s] %(message)s"))
     logging.getLogger().addHandler(handler)
-    _quiet()
+    quiet()
     try:
         for source in hydra_config.runtime.config_sources:
             if source.provider == "command-line" and source.path not in sys.path:
                 sys.path.append(source.path)  # --config-dir may hold a user's own nets, too
         return train(config, folder)
     except Exception as error:
-        mistake = _mistake(error)
+        mistake = user_error(error)
         if mistake is None:
             log.exception("the run failed")
         else:
@@ -153,13 +144,6 @@ def run(config: DictConfig) -> dict[str, Any] | None:
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
-
-
-def _mistake(error: BaseException | None) -> UserError | None:
-    """The user's mistake behind an error: Hydra wraps what a constructor raises."""
-    while error is not None and not isinstance(error, UserError):
-        error = error.__cause__
-    return error
 
 
 class Sweep(Callback):
@@ -175,7 +159,7 @@ class Sweep(Callback):
         failed = [result for result in self.results if "failed" in result]
         finished = [result for result in self.results if "failed" not in result]
         if finished:
-            print(tables.markdown(tables.sweep(finished)))
+            print("", *tables.of_metrics(tables.sweep(finished)), sep="\n\n")
         for result in failed:
             print(f"failed: {result['job']}: {result['failed']} (see {result['log']})", file=sys.stderr)
         if failed:

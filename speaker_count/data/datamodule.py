@@ -1,18 +1,20 @@
 """The stream: corpus -> pool -> plan -> mix -> batches, one render per batch, on a thread ahead of the step."""
 
 import hashlib
+import inspect
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from speaker_count.data import corpus, mixing
+from speaker_count.data import corpus, download, mixing
 from speaker_count.data.pool import Pool, build
 from speaker_count.errors import UserError
 
@@ -35,6 +37,7 @@ class ClipDataModule(pl.LightningDataModule):
         seed: the run's; it orders the training clips where they are the same in each epoch.
         sample_rate: of the corpus, in Hz.
         train_subsets, validation_subsets, test_subsets, utterance_list: see `corpus.index`.
+        url: of the folder of archives from which `download` gets the subsets; None: there is none.
         synthesize: where given, the arguments with which `demo.synthesize` makes the corpus, if it is not there.
         evaluate_train: also yield the training clips as a second validation set.
     """
@@ -52,6 +55,7 @@ class ClipDataModule(pl.LightningDataModule):
         validation_subsets: Sequence[str] | None = None,
         test_subsets: Sequence[str] | None = None,
         utterance_list: str | None = None,
+        url: str | None = None,
         synthesize: Mapping[str, int] | None = None,
         evaluate_train: bool = False,
     ):
@@ -62,8 +66,21 @@ class ClipDataModule(pl.LightningDataModule):
         self.root, self.cache = Path(root).expanduser(), Path(cache).expanduser()
         self.sample_rate, self.evaluate_train, self.synthesize = sample_rate, evaluate_train, synthesize
         self.subsets = (train_subsets, validation_subsets, test_subsets)
-        self.utterance_list = utterance_list
+        self.utterance_list, self.url = utterance_list, url
         self.pool: Pool | None = None
+
+    @classmethod
+    def of_result(cls, result: Mapping[str, Any]) -> "ClipDataModule":
+        """The data of a finished run, from the plain values in its `result.json`."""
+        known = inspect.signature(cls).parameters
+        mix = mixing.Mix(**{key: value for key, value in result["mix"].items() if not key.startswith("_")})
+        return cls(**{key: value for key, value in result["data"].items() if key in known}, mix=mix)
+
+    def download(self) -> None:
+        """Get the subsets that are not there."""
+        if self.url is not None:
+            for subset in (subset for subsets in self.subsets for subset in subsets or ()):
+                download.fetch(self.root, subset, self.url)
 
     def prepare_data(self, force: bool = False) -> Path:
         """Make the pool, if it is not there; returns its folder."""

@@ -28,9 +28,10 @@ def paper_name(model: str) -> str | None:
 
 
 def sweep(results: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """A row for each run, at its last epoch, beside the paper's figures."""
-    order = {net: place for place, net in enumerate(paper())}
-    ranked = sorted(results, key=lambda result: (order.get(result["model"], len(order)), result["model"], result["seed"]))
+    """A row for each run, at its last epoch, beside the paper's figures; the paper's nets first, in its order."""
+    order = list(paper())
+    place = {net: order.index(net) if net in order else len(order) for net in (result["model"] for result in results)}
+    ranked = sorted(results, key=lambda result: (place[result["model"]], result["model"], result["seed"]))
     return [_row(result) for result in ranked]
 
 
@@ -41,39 +42,56 @@ def _row(result: Mapping[str, Any]) -> Row:
         "in the paper": result["paper_name"],
         "seed": result["seed"],
         "parameters": result["parameters"],
+        "epochs": result["epochs"],
         "minutes": result["fit_seconds"] / 60,
         "paper's minutes": figures.get("minutes"),
         "clips/s": result["clips_per_second"],
-        "epochs": result["epochs"],
     }
     for metric in ("accuracy", "loss"):
         for split in ("train", "validation", "test"):
-            ours, theirs = result["last"][split].get(metric), figures.get(f"{split}_{metric}")
-            row[f"{split} {metric}"] = ours
-            if split != "test":
-                row[f"paper's {split} {metric}"] = theirs
+            ours = row[f"{split} {metric}"] = result["last"][split].get(metric)
+            if split != "test":  # the paper does not score its test clips
+                theirs = row[f"paper's {split} {metric}"] = figures.get(f"{split}_{metric}")
                 row[f"{split} {metric} difference"] = None if None in (ours, theirs) else ours - theirs
     return row
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """A table in Markdown, aligned for the terminal."""
-    names = list(rows[0])
-    cells = [names, *([_shown(name, row[name]) for name in names] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    left = [any(isinstance(row[name], str) for row in rows) for name in names]
+def of_metrics(rows: Sequence[Row]) -> list[str]:
+    """Two tables in Markdown: accuracy and cost, and loss."""
+    about = {name: name for name in ("net", "in the paper", "seed")}
+    cost = {"parameters": "parameters", "minutes": "minutes", "paper's minutes": "paper", "clips/s": "clips/s"}
+    return [markdown(rows, {**about, **cost, **_columns("accuracy")}), markdown(rows, {**about, **_columns("loss")})]
+
+
+def _columns(metric: str) -> dict[str, str]:
+    columns = {}
+    for split, short in (("train", "train"), ("validation", "val")):
+        columns[f"{split} {metric}"] = f"{short} {metric}"
+        columns[f"paper's {split} {metric}"] = "paper"
+        columns[f"{split} {metric} difference"] = "diff"
+    return {**columns, f"test {metric}": f"test {metric}"}
+
+
+def markdown(rows: Sequence[Row], columns: Mapping[str, str]) -> str:
+    """A table in Markdown, aligned, so that a terminal shows it well too.
+
+    Args:
+        columns: the heading of each column that is shown.
+    """
+    text_columns = [any(isinstance(row[name], str) for row in rows) for name in columns]
+    cells = [list(columns.values()), *([_shown(name, row[name]) for name in columns] for row in rows)]
+    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+    shape = list(zip(widths, text_columns, strict=True))
     lines = [
-        "| " + " | ".join(cell.ljust(width) if to_left else cell.rjust(width)
-                          for cell, width, to_left in zip(line, widths, left, strict=True)) + " |"
+        [cell.ljust(width) if text else cell.rjust(width) for cell, (width, text) in zip(line, shape, strict=True)]
         for line in cells
     ]
-    rule = "|" + "|".join(":" + "-" * (width + 1) if to_left else "-" * (width + 1) + ":"
-                          for width, to_left in zip(widths, left, strict=True)) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]])
+    lines.insert(1, ["-" * width if text else "-" * (width - 1) + ":" for width, text in shape])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def csv_text(rows: Sequence[Row]) -> str:
-    """The same table as CSV, with all digits."""
+    """All columns as CSV, with all digits."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -83,9 +101,11 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 def _shown(name: str, value: Any) -> str:
     if value is None:
-        return "–"
-    if isinstance(value, float):
-        digits = 1 if "minutes" in name else 0 if name == "clips/s" else 4
-        sign = "+" if name.endswith("difference") else ""
-        return f"{value:{sign}.{digits}f}"
-    return f"{value:,}" if name == "parameters" else str(value)
+        return ""
+    if name.endswith("difference"):
+        return f"{value:+.3f}"
+    if name.endswith(("accuracy", "loss")):
+        return f"{value:.3f}"
+    if name.endswith("minutes"):
+        return f"{value:.1f}"
+    return f"{value:,.0f}" if name in ("parameters", "clips/s") else str(value)
