@@ -89,9 +89,9 @@ def compose_like(result: Mapping[str, Any], overrides: Sequence[str], config_dir
     base = [f"{group}={result[group]['name']}" for group in ("data", "mix") if group not in named]
     config = compose([*base, *overrides], config_dir)
     for group in {"data", "mix"} - named:
-        known = dict(_leaves(OmegaConf.to_container(config[group]), group))
+        known = {key for key, _ in _leaves(_values(OmegaConf.to_container(config[group])), group)}
         for key, value in _leaves(result[group], group):
-            if key in known and "_target_" not in key and not any(key == name or key.startswith(f"{name}.") for name in named):
+            if key in known and not any(key == name or key.startswith(f"{name}.") for name in named):
                 OmegaConf.update(config, key, value)
     config.trainer.callbacks = []  # nothing is trained, nothing saved
     return config
@@ -108,7 +108,9 @@ def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split(":", 1)[1].strip())
     parser.add_argument("run_dir", type=Path, help="the folder of a finished run")
-    parser.add_argument("overrides", nargs="*", help="data=demo, mix.clips.test=1000, trainer.devices=2, force=true, ...")
+    parser.add_argument(
+        "overrides", nargs="*", help="data=demo, mix.clips.test=1000, trainer.devices=2, force=true, ..."
+    )
     parser.add_argument("--config-dir", help="a folder of your own configs")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

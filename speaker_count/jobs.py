@@ -18,20 +18,25 @@ from speaker_count.results import record
 log = logging.getLogger(__name__)
 
 # what changes where and how a run is computed, shown or logged, but not what comes out
-OUTSIDE = ("force", "hydra", "logger", "data.root", "data.cache", "data.url", "data.seed", "data.evaluate_train") + tuple(
-    f"trainer.{key}"
-    for key in (
-        "_target_",
-        "accelerator",
-        "callbacks",
-        "devices",
-        "enable_model_summary",
-        "enable_progress_bar",
-        "logger",
-        "num_nodes",
-        "profiler",
-        "strategy",
-    )
+OUTSIDE = (
+    "force",
+    "hydra",
+    "logger",
+    "data.root",
+    "data.cache",
+    "data.url",
+    "data.seed",  # as the run's
+    "data.evaluate_train",  # as the run's
+    "trainer._target_",
+    "trainer.accelerator",
+    "trainer.callbacks",
+    "trainer.devices",
+    "trainer.enable_model_summary",
+    "trainer.enable_progress_bar",
+    "trainer.logger",
+    "trainer.num_nodes",
+    "trainer.profiler",
+    "trainer.strategy",
 )
 NAMED = ("data", "mix", "model", "experiment", "seed")  # they stand in the folder's name
 

@@ -82,7 +82,9 @@ class SpeakerCounter(pl.LightningModule):
         if split == "running":
             for name, value in (("loss", loss.detach()), ("accuracy", (predicted == target).float().mean())):
                 self.running[name].update(value, len(target))
-                self.log(f"running/{name}", self.running[name], on_step=False, on_epoch=True, prog_bar=name == "accuracy")
+                self.log(
+                    f"running/{name}", self.running[name], on_step=False, on_epoch=True, prog_bar=name == "accuracy"
+                )
             return loss
         self.log(f"{split}/loss", loss, batch_size=len(target), add_dataloader_idx=False)
         self.metrics[f"{split}/"].update(predicted, target)

@@ -26,8 +26,8 @@ def main() -> None:
     for split, clips in datamodule.clips.items():
         roster = clips.roster
         women, men = roster.of_sex
+        hours = datamodule.pool.frames[roster.utterances].sum() / datamodule.sample_rate / 3600
         print(
-            f"{split:10} {len(roster.speakers):5} speakers ({women} F, {men} M), {len(roster.utterances):6} utterances, "
-            f"{datamodule.pool.frames[roster.utterances].sum() / datamodule.sample_rate / 3600:8.2f} h"
+            f"{split:10} {women:5} female, {men:5} male speakers, {len(roster.utterances):7} utterances, {hours:8.2f} h"
         )
     print(f"decoded in {path}")

@@ -92,17 +92,20 @@ def log_result(
     run.summary.update({name: result[name] for name in kept})
 
     counts = list(result["net"]["counts"])
-    count, predicted = (np.searchsorted(counts, predictions[name]) for name in ("count", "predicted"))
     names = labels.names(counts)
-    run.log({"test/confusion": wandb.plot.confusion_matrix(y_true=count.tolist(), preds=predicted.tolist(), class_names=names)})
+    true, predicted = (np.searchsorted(counts, predictions[name]).tolist() for name in ("count", "predicted"))
+    run.log({"test/confusion": wandb.plot.confusion_matrix(y_true=true, preds=predicted, class_names=names)})
 
     clips = datamodule.clips["test"]
-    plan = clips.plan(0, min(SHOWN_CLIPS, len(clips)))
+    plan = clips.plan(0, min(SHOWN_CLIPS, len(predictions["index"])))
     table = wandb.Table(columns=["clip", "audio", "count", "predicted", "sexes", *(f"p({name})" for name in names)])
-    rate = datamodule.sample_rate
     for row, waveform in enumerate(clips.render(plan)):
-        audio = wandb.Audio(waveform, sample_rate=rate)
-        probabilities = [float(predictions[f"p_{number}"][row]) for number in range(1, len(names) + 1)]
-        told = (predictions[name][row] for name in ("count", "predicted", "sexes"))
-        table.add_data(int(plan.index[row]), audio, *(value if isinstance(value, str) else int(value) for value in told), *probabilities)
+        table.add_data(
+            int(predictions["index"][row]),
+            wandb.Audio(waveform, sample_rate=datamodule.sample_rate),
+            int(predictions["count"][row]),
+            int(predictions["predicted"][row]),
+            predictions["sexes"][row],
+            *(float(predictions[f"p_{number}"][row]) for number in range(1, len(names) + 1)),
+        )
     run.log({"test/clips": table})

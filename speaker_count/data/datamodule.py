@@ -101,7 +101,9 @@ class ClipDataModule(pl.LightningDataModule):
             return
         self.pool = Pool(self.prepare_data())
         if self.pool.damaged:
-            log.warning("%d utterances are left out as damaged: %s", len(self.pool.damaged), self.pool.path / "pool.json")
+            log.warning(
+                "%d utterances are left out as damaged: %s", len(self.pool.damaged), self.pool.path / "pool.json"
+            )
         self.clips = {split: self._clips(split) for split in corpus.SPLITS}
 
     def speakers(self) -> dict[str, int]:
@@ -239,9 +241,9 @@ class ClipLoader:
     def __iter__(self) -> Iterator[Batch]:
         # runs when the first batch is asked for: by then Lightning has set the epoch and the position
         epoch = self.epoch
-        taken = self._position["batch"] if self._position["epoch"] == epoch else 0
-        taken = taken if taken < len(self) else 0
-        for taken, batch in enumerate(_ahead(self._batch, self._plans(epoch, taken)), start=taken + 1):
+        before = self._position["batch"] if self._position["epoch"] == epoch else 0
+        before = before if before < len(self) else 0
+        for taken, batch in enumerate(_ahead(self._batch, self._plans(epoch, before)), start=before + 1):
             self._position = {"epoch": epoch, "batch": taken}
             yield batch
 

@@ -10,7 +10,6 @@ import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ import soundfile
 from speaker_count.errors import UserError
 
 log = logging.getLogger(__name__)
+MARK = "; speaker_count demo corpus"  # first line of its SPEAKERS.TXT, with what it was made of
 VERSION = 1  # of the corpus: another one is made anew
 SUBSET = "demo"
 # without those that are breathy (f2, f3 and f5 among them): their noise is another one in each process
@@ -65,15 +65,16 @@ def synthesize(root: Path, sample_rate: int, speakers: int = 48, utterances: int
     Raises:
         UserError: eSpeak NG is not installed, or the folder cannot be written.
     """
-    mark = f"; speaker_count demo {VERSION}: {speakers} speakers, {utterances} utterances, {sample_rate} Hz"
+    mark = f"{MARK} {VERSION}: {speakers} speakers, {utterances} utterances, {sample_rate} Hz"
     table = root / "LibriSpeech" / "SPEAKERS.TXT"
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(root.with_name(f"{root.name}.lock")):
-            if table.is_file() and table.read_text().startswith(mark + "\n"):
+            written = table.read_text() if table.is_file() else ""
+            if written.startswith(f"{mark}\n"):
                 return
-            if root.is_dir() and any(root.iterdir()) and not (table.is_file() and table.read_text().startswith("; speaker_count demo")):
-                raise UserError(f"{root} holds something else than the demo corpus: name another folder by data.root=DIR")
+            if root.is_dir() and any(root.iterdir()) and not written.startswith(MARK):
+                raise UserError(f"{root} holds something else than the demo corpus: give another data.root=DIR")
             log.info("making the demo corpus of synthetic speech in %s", root)
             partial = root.with_name(f"{root.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)

@@ -65,7 +65,9 @@ def fetch(root: Path, subset: str, url: str, sha256: str | None = None) -> None:
         if ours:
             archive.unlink()
     except OSError as error:
-        raise UserError(f"cannot write to {root}: {error.strerror or error}; free some space or change data.root") from error
+        raise UserError(
+            f"cannot write to {root}: {error.strerror or error}; free some space or change data.root"
+        ) from error
 
 
 def _download(url: str, part: Path) -> Path:
@@ -89,7 +91,8 @@ def _download(url: str, part: Path) -> Path:
         tries = tries + 1 if now == have else 0
         if tries >= TRIES:
             raise UserError(
-                f"cannot download {url}: {reason}. {now / 1e6:.0f} MB of it are kept: the same command goes on from there"
+                f"cannot download {url}: {reason}. "
+                f"{now / 1e6:.0f} MB of it are kept, the same command goes on from there"
             )
         time.sleep(min(2**tries, 30) / 4)
 

@@ -51,9 +51,7 @@ class Pool:
         self.utterances = column["utterance"].astype(str)
         self.frames = column["frames"]
         self.offsets = np.concatenate([[0], np.cumsum(self.frames)[:-1]]).astype(np.int64)
-        self.speakers, first, speaker = np.unique(
-            column["speaker"].astype(str), return_index=True, return_inverse=True
-        )
+        self.speakers, first, speaker = np.unique(column["speaker"].astype(str), return_index=True, return_inverse=True)
         self.speaker = speaker.astype(np.int32)
         self.sexes = np.array([SEXES.index(sex) for sex in column["sex"][first]], np.int8)
         self.splits = np.array([SPLITS.index(split) for split in column["split"][first]], np.int8)

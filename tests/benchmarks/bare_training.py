@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 
 from speaker_count import CONFIG_DIR
 from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.data.mixing import Mix, mix, permutation
+from speaker_count.data.mixing import mix, permutation
 from speaker_count.results.record import read_result
 
 
@@ -34,15 +34,13 @@ def as_input(clips) -> torch.Tensor:
 
 def main() -> None:
     result = read_result(Path(sys.argv[1]))
-    values = {key: value for key, value in result["data"].items() if key not in ("_target_", "speakers", "corpus_sha256")}
-    mixing = Mix(**{key: value for key, value in result["mix"].items() if key != "_target_"})
-    data = ClipDataModule(**values, mix=mixing)
+    data = ClipDataModule.of_result(result)
     data.setup()
     clips = data.clips["train"]
 
     torch.manual_seed(result["seed"])
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        net = instantiate(compose("config", [f"model={result['model']}"]).model.net)(classes=len(mixing.counts))
+        net = instantiate(compose("config", [f"model={result['model']}"]).model.net)(classes=len(data.mix.counts))
     optimiser = torch.optim.Adam(net.parameters(), lr=result["net"]["learning_rate"])
     for epoch in range(result["epochs"]):
         begin = time.perf_counter()

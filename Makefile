@@ -1,0 +1,44 @@
+# Everything sets up what it needs: a Python environment in .venv, from the pinned versions of requirements.lock.
+PYTHON ?= python3
+BIN := .venv/bin
+CORPUS ?= librispeech
+ifdef LIBRISPEECH
+export LIBRISPEECH := $(abspath $(LIBRISPEECH))
+endif
+
+.PHONY: help install demo sweep test lint bench lock
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | while IFS="$$(printf '\t')" read -r name does; do printf '  make %-8s %s\n' "$$name" "$$does"; done
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+install: .venv/installed  ## set up .venv (6 GB, a few minutes)
+
+demo: .venv/installed  ## all seven nets on a small synthetic corpus, and their table: does everything work here?
+	$(BIN)/speaker-count train experiment=demo
+	$(BIN)/speaker-count report multirun/demo-demo-paper
+
+sweep: .venv/installed  ## the paper's nets on real speech: CORPUS=librispeech LIBRISPEECH=DIR MODELS=m3,m5 ARGS="seed=0,1"
+	$(BIN)/speaker-count train experiment=paper data=$(CORPUS) $(if $(MODELS),model=$(MODELS)) $(ARGS)
+	$(BIN)/speaker-count report multirun/paper-$(CORPUS)-paper
+
+test: .venv/installed  ## the tests; those on real speech need LIBRISPEECH=DIR or ../shared/librispeech-sample
+	$(BIN)/python -m pytest
+
+lint: .venv/installed  ## style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: .venv/installed  ## how fast streaming and training are, beside plain loops, in the same run
+	$(BIN)/python -m tests.benchmarks
+
+lock:  ## pin the newest versions that pyproject.toml admits (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --python-version 3.11 \
+		--extra demo --extra dev pyproject.toml -o requirements.lock
