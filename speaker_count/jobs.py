@@ -116,8 +116,8 @@ class Job:
         if self.force and path.is_file():
             aside = self.folder.with_name(f"{self.folder.name}.{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}")
             self.folder.rename(aside)
+            self.folder.mkdir()
             log.info("moved the old run to %s", aside)
-        self.folder.mkdir(exist_ok=True)
         if path.is_file():
             self._compare(json.loads(path.read_text()))
             if (self.folder / "result.json").is_file():

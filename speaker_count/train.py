@@ -73,6 +73,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
             predictions = evaluate.predictions(module, datamodule)
             record.write_predictions(folder / "predictions.parquet", predictions)
             if best is not last:
+                trainer.loggers = []  # there, test/... is the headline
                 load_weights(module, folder / "checkpoints" / "best.ckpt")
                 best_test = evaluate.test(trainer, module, datamodule)
 
@@ -140,7 +141,8 @@ def run(config: DictConfig) -> dict[str, Any] | None:
             log.error("%s", mistake)
         if hydra_config.mode != RunMode.MULTIRUN:
             sys.exit(1 if mistake is None else 2)
-        return {"failed": str(mistake or f"{type(error).__name__}: {error}"), "log": str(folder / "train.log")}
+        reason = str(mistake or f"{type(error).__name__}: {error}").splitlines()[0]
+        return {"failed": reason, "job": folder.name, "log": str(folder / "train.log")}
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
@@ -153,7 +155,7 @@ class Sweep(Callback):
         self.results: list[dict[str, Any]] = []
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        self.results.append({"job": Path(job_return.working_dir).name, **(job_return.return_value or {})})
+        self.results.append(job_return.return_value)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         failed = [result for result in self.results if "failed" in result]

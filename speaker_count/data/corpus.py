@@ -152,9 +152,8 @@ def _audio_files(path: str) -> Iterator[tuple[os.DirEntry, int]]:
 
 def _only(rows: list, utterance_list: str | Path, root: Path) -> list:
     """The rows whose utterance is listed, for the subsets that the rows are of."""
-    path = Path(utterance_list).expanduser()
-    packaged = Path(__file__).with_name(f"{utterance_list}.txt")
-    path = packaged if packaged.is_file() else path
+    packaged = Path(__file__).parent / f"{utterance_list}.txt"
+    path = packaged if packaged.is_file() else Path(utterance_list).expanduser()
     try:
         # an id's line may name its subset, so that one list serves several choices of subsets
         listed = [line.split() for line in path.read_text().splitlines() if line.strip()]

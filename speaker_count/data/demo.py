@@ -118,7 +118,8 @@ def main() -> None:
 class ESpeak:
     """eSpeak NG through its C interface (speak_lib.h)."""
 
-    SYNCHRONOUS, UTF8, RATE, PITCH = 2, 1, 1, 3
+    SYNCHRONOUS, UTF8 = 2, 1
+    RATE, VOLUME, PITCH = 1, 2, 3
 
     def __init__(self):
         import espeakng_loader
@@ -144,6 +145,7 @@ class ESpeak:
             sys.exit(f"this eSpeak NG has no voice variant {speaker.variant}")
         self._chunks = []
         self.library.espeak_SetVoiceByName(f"en-us+{speaker.variant}".encode())
+        self.library.espeak_SetParameter(self.VOLUME, 50, 0)  # at its default of 100, some voices are clipped
         self.library.espeak_SetParameter(self.RATE, speaker.rate, 0)
         self.library.espeak_SetParameter(self.PITCH, speaker.pitch, 0)
         encoded = text.encode()

@@ -1,5 +1,6 @@
 """Get LibriSpeech from OpenSLR: resumable, verified, extracted whole or not at all."""
 
+import errno
 import hashlib
 import http.client
 import logging
@@ -28,8 +29,9 @@ ARCHIVES = {
 }
 TRIES = 5  # in a row without a byte
 TIMEOUT = 30  # seconds of silence
-BLOCK = 1 << 20
+BLOCK = 1 << 16  # a connection that breaks loses what it sent of one
 BROKEN = (OSError, http.client.HTTPException)  # urllib's errors are OSErrors
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def fetch(root: Path, subset: str, url: str, sha256: str | None = None) -> None:
@@ -84,16 +86,16 @@ def _download(url: str, part: Path) -> Path:
                 return part
             reason, tries = error, TRIES if error.code in (401, 403, 404, 410) else tries
         except BROKEN as error:
-            if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError | TimeoutError):
+            if isinstance(error, OSError) and (error.filename or error.errno in FULL):
                 raise  # not the network: the disk
             reason = error
+        except ValueError as error:  # no URL
+            reason, tries = error, TRIES
         now = part.stat().st_size if part.is_file() else 0
-        tries = tries + 1 if now == have else 0
+        tries = 0 if now > have else tries + 1
         if tries >= TRIES:
-            raise UserError(
-                f"cannot download {url}: {reason}. "
-                f"{now / 1e6:.0f} MB of it are kept, the same command goes on from there"
-            )
+            kept = f"{now / 1e6:.0f} MB of it are kept, the same command goes on from there"
+            raise UserError(f"cannot download {url}: {reason}. {kept if now else 'Check the network and data.url'}")
         time.sleep(min(2**tries, 30) / 4)
 
 

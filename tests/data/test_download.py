@@ -1,0 +1,324 @@
+"""Getting LibriSpeech, from a server on this machine that behaves as badly as it is told to."""
+
+import errno
+import hashlib
+import http.client
+import io
+import random
+import re
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from speaker_count.data import download
+from speaker_count.errors import UserError
+
+SPEECH = "dev-clean/84/121123/84-121123-0000.flac"
+CONTENT = {
+    "LibriSpeech/SPEAKERS.TXT": b"84 | F | dev-clean | 8.02 | Christie Nowak\n",
+    f"LibriSpeech/{SPEECH}": random.Random(0).randbytes(200_000),  # does not compress
+}
+
+
+def tar_gz(content: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, data in content.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def left(folder: Path) -> set[str]:
+    """Everything below a folder, with what is hidden."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+ARCHIVE = tar_gz(CONTENT)
+SHA256 = sha256(ARCHIVE)
+HALF = len(ARCHIVE) // 2
+
+
+class Server(ThreadingHTTPServer):
+    """Serves one archive under every name.
+
+    Attributes:
+        asked: the `Range` header, or None, of each request so far.
+        cuts: after how many bytes to hang up, for the requests to come; when used up, all is sent.
+        silence: seconds to wait before hanging up.
+        ranges: whether `Range` is honoured.
+        missing: answer 404.
+    """
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.archive, self.ranges, self.missing, self.silence = ARCHIVE, True, False, 0.0
+        self.asked: list[str | None] = []
+        self.cuts: list[int] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self):
+        asked = self.headers["Range"]
+        self.server.asked.append(asked)
+        whole = self.server.archive
+        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and self.server.ranges else 0
+        if self.server.missing or start >= len(whole):
+            self.send_error(404 if self.server.missing else 416)
+            return
+        body = whole[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(whole) - 1}/{len(whole)}")
+        self.end_headers()
+        if self.server.cuts:
+            self.wfile.write(body[: self.server.cuts.pop(0)])
+            time.sleep(self.server.silence)
+        else:
+            self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "root"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def archive(root):
+    return root / "dev-clean.tar.gz"
+
+
+@pytest.fixture
+def part(root):
+    return root / "dev-clean.tar.gz.part"
+
+
+def fetch(server: Server, root: Path, checksum: str = SHA256) -> None:
+    download.fetch(root, "dev-clean", server.url, checksum)
+
+
+def assert_complete(root: Path) -> None:
+    assert {path.name for path in root.iterdir()} == {"LibriSpeech"}, "the archive should be gone"
+    assert {path.name for path in (root / "LibriSpeech").iterdir()} == {"SPEAKERS.TXT", "dev-clean"}
+    for name, data in CONTENT.items():
+        assert (root / name).read_bytes() == data
+
+
+def test_subset_is_there_after_one_fetch_and_never_asked_for_again(server, root):
+    fetch(server, root)
+    assert_complete(root)
+    fetch(server, root)
+    assert server.asked == [None]
+
+
+def test_subset_joins_a_librispeech_folder_and_leaves_its_speaker_table_alone(server, root):
+    (root / "SPEAKERS.TXT").write_text("mine")
+    fetch(server, root)
+    assert (root / SPEECH).is_file()
+    assert (root / "SPEAKERS.TXT").read_text() == "mine"
+    assert not (root / "LibriSpeech").exists()
+
+
+def test_cut_connection_goes_on_where_it_was_cut(server, root):
+    server.cuts = [70_000, 50_000]
+    fetch(server, root)
+    assert_complete(root)
+    assert server.asked == [None, "bytes=70000-", "bytes=120000-"]
+
+
+def test_silent_connection_is_given_up_and_little_of_what_it_sent_is_lost(server, root, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", 0.3)
+    server.cuts, server.silence = [150_000], 1.0
+    fetch(server, root)
+    assert_complete(root)
+    first, second = server.asked
+    assert first is None
+    assert second is not None, "all of it was asked for again"
+
+
+def test_slow_line_that_breaks_again_and_again_gets_there(server, root, monkeypatch):
+    monkeypatch.setattr(download, "TRIES", 1)  # in a row without a byte: there is no such try here
+    server.cuts = [50_000] * 3
+    fetch(server, root)
+    assert_complete(root)
+
+
+def test_route_that_is_lost_midway_is_no_full_disk(server, root, monkeypatch):
+    read, broken = http.client.HTTPResponse.read, [OSError(errno.EHOSTUNREACH, "No route to host")]
+
+    def read_or_break(response, *arguments):
+        if broken:
+            raise broken.pop()
+        return read(response, *arguments)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", read_or_break)
+    fetch(server, root)
+    assert_complete(root)
+
+
+def test_part_of_an_earlier_process_is_gone_on_with(server, root, part):
+    part.write_bytes(ARCHIVE[:HALF])
+    fetch(server, root)
+    assert_complete(root)
+    assert server.asked == [f"bytes={HALF}-"]
+
+
+def test_part_that_is_all_there_needs_no_more(server, root, part):
+    part.write_bytes(ARCHIVE)
+    fetch(server, root)
+    assert_complete(root)
+    assert len(server.asked) == 1
+
+
+def test_server_without_ranges_starts_over(server, root, part):
+    part.write_bytes(ARCHIVE[:HALF])
+    server.ranges, server.cuts = False, [HALF + 1]
+    fetch(server, root)
+    assert_complete(root)
+
+
+def test_server_without_ranges_that_never_sends_all_is_given_up(server, root, monkeypatch):
+    monkeypatch.setattr(download, "TRIES", 2)
+    server.ranges, server.cuts = False, [5000, 4000, 3000, 2000, 1000]
+    with pytest.raises(UserError, match="ended too early"):
+        fetch(server, root)
+
+
+def test_wrong_download_is_told_with_both_checksums_and_removed(server, root):
+    server.archive = tar_gz(CONTENT | {"LibriSpeech/README.TXT": b"another"})
+    with pytest.raises(UserError, match=f"{sha256(server.archive)}, not {SHA256}"):
+        fetch(server, root)
+    assert left(root) <= {"LibriSpeech"}
+    server.archive = ARCHIVE
+    fetch(server, root)
+    assert_complete(root)
+    assert server.asked == [None, None]
+
+
+def test_archive_in_place_is_used_and_kept(server, root, archive):
+    archive.write_bytes(ARCHIVE)
+    fetch(server, root)
+    assert (root / "LibriSpeech" / SPEECH).read_bytes() == CONTENT[f"LibriSpeech/{SPEECH}"]
+    assert archive.read_bytes() == ARCHIVE
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("wrong", [ARCHIVE[:HALF], tar_gz({"other": b"archive"}), b""], ids=["half", "other", "empty"])
+def test_wrong_archive_in_place_is_left_to_its_owner(server, root, archive, wrong):
+    archive.write_bytes(wrong)
+    with pytest.raises(UserError, match=f"{re.escape(str(archive))}.*{sha256(wrong)}.*{SHA256}.*remove that file"):
+        fetch(server, root)
+    assert archive.read_bytes() == wrong
+    assert left(root) <= {"LibriSpeech", archive.name}
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        ARCHIVE[:HALF],
+        b"<html>Welcome to our WLAN</html>",
+        tar_gz({"LibriSpeech/test-clean/84/121123/84-121123-0000.flac": b"speech"}),
+        tar_gz({}),
+    ],
+    ids=["half", "no-archive", "no-such-subset", "empty"],
+)
+def test_damaged_archive_leaves_no_half_subset(server, root, damaged):
+    server.archive = damaged
+    with pytest.raises(UserError, match=r"dev-clean\.tar\.gz is damaged.*remove it"):
+        fetch(server, root, sha256(damaged))
+    assert left(root / "LibriSpeech") <= {"SPEAKERS.TXT"}
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_members_that_would_escape_do_not(server, root, tmp_path, absolute):
+    name = str(tmp_path / "evil") if absolute else "../../../evil"
+    server.archive = tar_gz(CONTENT | {name: b"evil"})
+    try:
+        fetch(server, root, sha256(server.archive))
+    except UserError:
+        assert left(root) <= {"LibriSpeech", "dev-clean.tar.gz"}
+    else:
+        assert_complete(root)
+    assert {path.name for path in tmp_path.iterdir()} == {"root"}
+
+
+def test_missing_archive_is_told_at_once(server, root):
+    server.missing = True
+    with pytest.raises(UserError, match=f"{server.url}/dev-clean.tar.gz: .*404"):
+        fetch(server, root)
+    assert len(server.asked) == 1
+
+
+def test_server_that_is_gone_is_told_with_what_is_kept(root, part, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(download, "TRIES", 2)
+    part.write_bytes(bytes(3_000_000))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"refused.*3 MB of it are kept"):
+        download.fetch(root, "dev-clean", f"http://127.0.0.1:{port}", SHA256)
+    assert time.monotonic() - began < 5
+    assert part.stat().st_size == 3_000_000
+
+
+def test_url_without_http_is_told(root):
+    with pytest.raises(UserError, match=r"openslr/12/dev-clean\.tar\.gz: unknown url type"):
+        download.fetch(root, "dev-clean", "openslr/12", SHA256)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_full_disk_is_told_at_once(server, root, part):
+    part.symlink_to("/dev/full")
+    with pytest.raises(UserError, match=f"cannot write to {re.escape(str(root))}: No space left.*free some space"):
+        fetch(server, root)
+    assert len(server.asked) == 1
+
+
+def test_unknown_subset_is_told_with_the_known_ones(server, root):
+    with pytest.raises(UserError, match=r"train-clean-10\b.*dev-clean.*train-clean-100.*train-other-500"):
+        download.fetch(root, "train-clean-10", server.url)
+    assert server.asked == []
+    assert left(root) == set()
+
+
+def test_command_ends_with_one_line_if_the_archive_is_not_the_published_one(server, root, tmp_path):
+    command = Path(sys.executable).with_name("speaker-count")
+    overrides = ["data=librispeech", f"data.root={root}", f"data.url={server.url}", f"data.cache={tmp_path / 'cache'}"]
+    result = subprocess.run([command, "prepare", *overrides], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert SHA256 in line
+    assert download.ARCHIVES["train-clean-100"] in line
+    assert left(root) <= {"LibriSpeech"}

@@ -1,0 +1,202 @@
+"""The plan and the mix against a plain reference: one clip, one voice, one word at a time."""
+
+import hashlib
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from speaker_count.data import mixing
+from speaker_count.data.corpus import SPLITS
+from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.errors import UserError
+from tests.conftest import make_tree, mix_of
+
+SAMPLES = 16_000
+
+
+def philox(name, item, per_item):
+    """Philox4x64-10 by its paper's formulas, in plain integers: the 32-bit words of an item of a stream."""
+    digest = hashlib.sha256(name.encode()).digest()
+    words = []
+    blocks = -(-per_item // 8)
+    for block in range(blocks):
+        counter = item * blocks + block + 1  # NumPy counts before it draws
+        x = [counter % 2**64, counter >> 64, 0, 0]
+        key = [int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:16], "little")]
+        for _ in range(10):
+            high0, low0 = divmod(0xD2E7470EE14C6C93 * x[0], 2**64)
+            high1, low1 = divmod(0xCA5A826395121157 * x[2], 2**64)
+            x = [high1 ^ x[1] ^ key[0], low1, high0 ^ x[3] ^ key[1], low0]
+            key = [(key[0] + 0x9E3779B97F4A7C15) % 2**64, (key[1] + 0xBB67AE8584CAA73B) % 2**64]
+        for word in x:
+            words += [word % 2**32, word >> 32]
+    return words[:per_item]
+
+
+def below(word, bound):
+    return word * bound >> 32
+
+
+def reference(pool, split, seed, epoch, index, counts, samples):
+    """Clip `index`: its count, its voices as (sex, speaker, utterance, start), and its samples."""
+    block, place = divmod(index, len(counts))
+    order = list(counts)
+    words = philox(f"count/{split}/{seed}/{epoch}", block, len(counts))
+    for last in range(len(counts) - 1, 0, -1):
+        other = below(words[last], last + 1)
+        order[last], order[other] = order[other], order[last]
+    count = order[place]
+
+    utterances = {}
+    for row in range(len(pool.utterances)):
+        if pool.frames[row] >= samples and SPLITS[pool.splits[pool.speaker[row]]] == split:
+            utterances.setdefault(int(pool.speaker[row]), []).append(row)
+    remaining = {sex: [speaker for speaker in sorted(utterances) if pool.sexes[speaker] == sex] for sex in (0, 1)}
+    words = philox(f"voices/{split}/{seed}/{epoch}", index, 4 * max(counts))
+    voices, total = [], np.zeros(samples, np.int64)
+    for voice in range(count):
+        for_sex, for_speaker, for_utterance, for_start = words[4 * voice : 4 * voice + 4]
+        sex = below(for_sex, 2)
+        sex = sex if remaining[sex] else 1 - sex
+        speaker = remaining[sex].pop(below(for_speaker, len(remaining[sex])))
+        utterance = utterances[speaker][below(for_utterance, len(utterances[speaker]))]
+        start = below(for_start, int(pool.frames[utterance]) - samples + 1)
+        voices.append((sex, speaker, utterance, start))
+        begin = pool.offsets[utterance] + start
+        total += pool.samples[begin : begin + samples]
+    # ties to even, in integers
+    quotient, rest = np.divmod(total, count)
+    up = (2 * rest > count) | ((2 * rest == count) & (quotient % 2 == 1))
+    return count, voices, quotient + up
+
+
+@pytest.mark.parametrize("counts", [(1, 2, 3), (2,), (1, 2, 3, 4, 5, 6), (1, 4)])
+@pytest.mark.parametrize("split", SPLITS)
+def test_plan_and_mix_agree_with_the_reference_bit_for_bit(make_data, counts, split):
+    clips = make_data(mix=mix_of(counts=counts, seed=5, fresh_each_epoch=True)).clips[split]
+    plan = clips.plan(7, 31, epoch=2)
+    rendered = clips.render(plan)
+    for row, index in enumerate(range(7, 31)):
+        epoch = 2 if split == "train" else 0
+        count, voices, samples = reference(clips.pool, split, 5, epoch, index, counts, SAMPLES)
+        assert (plan.index[row], plan.count[row]) == (index, count)
+        columns = (plan.sexes, plan.speakers, plan.utterances, plan.starts)
+        assert [tuple(column[row, voice] for column in columns) for voice in range(count)] == voices
+        assert all((column[row, count:] == -1).all() for column in columns)
+        assert np.array_equal(rendered[row], samples)
+
+
+def test_any_slice_can_be_drawn_by_itself(make_data):
+    clips = make_data().clips["train"]
+    whole = clips.plan()
+    for start, stop in ((0, 1), (5, 17), (94, 96)):
+        part, same = clips.plan(start, stop), whole[start:stop]
+        for column in ("index", "count", "speakers", "utterances", "starts", "sexes", "gains", "scale"):
+            assert np.array_equal(getattr(part, column), getattr(same, column)), column
+
+
+def test_counts_are_balanced_and_speakers_distinct_and_of_the_split(make_data):
+    data = make_data(mix=mix_of(train=3000))
+    for split, clips in data.clips.items():
+        plan = clips.plan()
+        for first in range(0, len(plan), 3):
+            assert sorted(plan.count[first : first + 3]) == [1, 2, 3]
+        for speakers, count in zip(plan.speakers, plan.count, strict=True):
+            assert len(set(speakers[:count])) == count
+            assert {SPLITS[data.pool.splits[speaker]] for speaker in speakers[:count]} == {split}
+
+
+def test_the_law_of_drawing(make_data):
+    """Each sex half of the time, each of its speakers, utterances and starts equally often."""
+    clips = make_data(mix=mix_of(train=30_000)).clips["train"]
+    plan = clips.plan()
+    single = plan.count == 1
+    first = plan.sexes[:, 0]
+    assert abs(first.mean() - 0.5) < 0.015
+    by_speaker = Counter(plan.speakers[single, 0].tolist())
+    assert len(by_speaker) == 18 - 6
+    assert max(by_speaker.values()) / min(by_speaker.values()) < 1.3
+    assert abs((plan.utterances[single, 0] % 2).mean() - 0.5) < 0.02
+    assert abs(plan.starts[:, 0].mean() / 4000 - 1) < 0.03
+    assert plan.starts.max() == 24_000 - SAMPLES
+    assert plan.starts[plan.starts >= 0].min() == 0
+    sexes = Counter("".join(sorted("FM"[sex] for sex in row)) for row in plan.sexes[plan.count == 2, :2])
+    assert abs(sexes["FM"] / 10_000 - 0.5) < 0.02
+
+
+def test_a_sex_that_is_used_up_is_replaced_by_the_other(make_data, tmp_path):
+    data = make_data(make_tree(tmp_path / "tree", women=9, men=20), mix=mix_of(counts=(6,)))
+    plan = data.clips["test"].plan()
+    assert set((plan.sexes == 0).sum(axis=1)) == {3}  # three women are there, three men, six voices
+    assert all(len(set(row)) == 6 for row in plan.speakers)
+
+
+def test_gains_scale_and_clipping():
+    pool = SimpleNamespace(
+        samples=np.array([30_000, -30_000, 3, 5, 20_000, -20_000, 4, 4], np.int16), offsets=np.array([0, 4])
+    )
+    plan = mixing.Plan(
+        index=np.arange(2),
+        count=np.array([2, 2]),
+        speakers=np.zeros((2, 2), np.int32),
+        utterances=np.array([[0, 1], [0, 1]], np.int32),
+        starts=np.zeros((2, 2), np.int64),
+        sexes=np.zeros((2, 2), np.int8),
+        gains=np.array([[1, 1], [2, 0.5]], np.float32),
+        scale=np.array([1, 4], np.float32),
+        samples=4,
+    )
+    clips, clipped = mixing.mix(pool, plan)
+    assert clips.dtype == np.int16
+    assert clips.tolist() == [[25_000, -25_000, 4, 4], [32_767, -32_768, 16, 24]]  # 3.5 and 4.5 go to the even 4
+    assert clipped.tolist() == [0, 2]
+
+
+def test_clips_of_any_length_and_count(make_data):
+    data = make_data(mix=mix_of(counts=(2, 5), clip_seconds=0.25))
+    assert data.clips["test"].render(data.clips["test"].plan(0, 4)).shape == (4, 4000)
+    assert set(data.clips["test"].plan().count) == {2, 5}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"counts": ()}, {"counts": (0, 1)}, {"counts": (2, 1)}, {"clip_seconds": 0}, {"test": 0}]
+)
+def test_an_impossible_mix_is_told(changes):
+    with pytest.raises(UserError, match=r"mix\."):
+        mix_of(**changes)
+
+
+def test_another_process_with_another_batch_size_renders_the_same(real_speech, cache):
+    script = """
+        import hashlib, sys
+        from speaker_count.data.datamodule import ClipDataModule
+        from speaker_count.data.mixing import Mix
+        mix = Mix("paper", {"train": 500, "validation": 10, "test": 10}, fresh_each_epoch=True)
+        data = ClipDataModule("s", sys.argv[1], sys.argv[2], mix, batch_size=int(sys.argv[3]),
+                              train_subsets=["train-clean-100"], utterance_list="librispeech_sample")
+        data.setup()
+        digest = hashlib.sha256()
+        for batch in data.train_dataloader():
+            digest.update(batch["waveform"].numpy().tobytes())
+        print(digest.hexdigest())
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(real_speech), str(cache)]
+    outputs = [
+        subprocess.run([*command, size], capture_output=True, text=True, check=True).stdout for size in ("32", "77")
+    ]
+    assert outputs[0] == outputs[1]
+
+
+def test_the_paper_s_clips_of_the_sample_stay_what_they_are(real_speech, cache):
+    """A change of these hashes is a change of the data set: of every figure that was ever measured on it."""
+    mix = mix_of(train=100_000, validation=10_000, test=10_000)
+    subsets = {"train_subsets": ["train-clean-100"], "utterance_list": "librispeech_sample"}
+    data = ClipDataModule("librispeech_sample", str(real_speech), str(cache), mix, **subsets)
+    data.setup()
+    assert data.clips["validation"].sha256() == "820a26213d73c6d7dd1de71ec012e7193f31583c0ce930d48c675e4c5bf092b3"
+    assert data.clips["test"].sha256() == "058d5576ad3cd8c6304bb44ba5972a2df5cb0d17d2a9844e273d4997c0fd698e"

@@ -1,0 +1,168 @@
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+
+from speaker_count.data import corpus, pool
+from speaker_count.errors import UserError
+from tests.conftest import RATE, make_tree
+
+
+@pytest.fixture
+def own_tree(tree, tmp_path):
+    """A copy of the small tree that a test may damage."""
+    return shutil.copytree(tree, tmp_path / "own")
+
+
+def flac(tree, number, utterance=0):
+    return tree / "LibriSpeech" / "speech" / str(100 + number) / "7" / f"{100 + number}-7-{utterance:04}.flac"
+
+
+def test_holds_the_samples_of_every_utterance(tree, tmp_path):
+    listed = corpus.index(tree)
+    opened = pool.Pool(pool.build(listed, tmp_path, RATE))
+    opened.verify()
+    assert opened.utterances.tolist() == listed.utterances.tolist()
+    for row, path in enumerate(listed.paths):
+        samples, _ = soundfile.read(listed.root / path, dtype="int16")
+        begin = opened.offsets[row]
+        assert np.array_equal(opened.samples[begin : begin + opened.frames[row]], samples)
+        assert opened.speakers[opened.speaker[row]] == path.split("/")[1]
+    assert (opened.sexes == listed.sexes).all()
+    assert (opened.splits == listed.splits).all()
+
+
+def test_pickles_to_its_path(tree, tmp_path):
+    opened = pool.Pool(pool.build(corpus.index(tree), tmp_path, RATE))
+    pickled = pickle.dumps(opened)
+    assert len(pickled) < 500
+    assert np.array_equal(pickle.loads(pickled).samples, opened.samples)
+
+
+def test_is_built_once_and_again_when_a_file_changes(own_tree, tmp_path):
+    first = pool.build(corpus.index(own_tree), tmp_path, RATE)
+    built = (first / "samples.int16").stat().st_mtime_ns
+    assert pool.build(corpus.index(own_tree), tmp_path, RATE) == first
+    assert (first / "samples.int16").stat().st_mtime_ns == built
+    moved = shutil.move(own_tree, tmp_path / "elsewhere")
+    assert pool.build(corpus.index(moved), tmp_path, RATE) == first  # the same corpus in another place
+    soundfile.write(flac(moved, 0), np.zeros(2 * RATE, np.int16), RATE)
+    second = pool.build(corpus.index(moved), tmp_path, RATE)
+    assert second != first
+    assert pool.Pool(second).sha256 != pool.Pool(first).sha256
+
+
+def damage(tree):
+    """One way for each utterance of the first speakers, and what is said of it."""
+    whole = flac(tree, 0).read_bytes()
+    flac(tree, 0).write_bytes(whole[: len(whole) // 2])
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 255
+    flac(tree, 1).write_bytes(flipped)
+    flac(tree, 2).write_bytes(b"")
+    flac(tree, 3).write_bytes(b"these are words, not music\n" * 50)
+    soundfile.write(flac(tree, 4), np.zeros((RATE, 2), np.int16), RATE)
+    soundfile.write(flac(tree, 5), np.zeros(RATE, np.int16), 8000)
+    soundfile.write(flac(tree, 6).with_suffix(".wav"), np.zeros(0, np.int16), RATE)
+    flac(tree, 6).unlink()
+    soundfile.write(flac(tree, 7).with_suffix(".wav"), np.zeros(2 * RATE, np.int16), RATE)
+    cut = flac(tree, 7).with_suffix(".wav").read_bytes()[:RATE]
+    flac(tree, 7).with_suffix(".wav").write_bytes(cut)
+    flac(tree, 7).unlink()
+    soundfile.write(flac(tree, 8).with_suffix(".wav"), np.full(RATE, np.nan), RATE, subtype="FLOAT")
+    flac(tree, 8).unlink()
+    return [
+        "decoder",
+        "decoder",
+        "not recognised",
+        "not recognised",
+        "2 channels",
+        "8000 Hz",
+        "empty",
+        "truncated",
+        "floating-point",
+    ]
+
+
+def test_a_few_damaged_utterances_are_left_out_and_listed(tmp_path, caplog):
+    tree = make_tree(tmp_path / "tree", utterances=40, seconds=0.2)  # 960 utterances: one in a hundred may be damaged
+    reasons = damage(tree)
+    opened = pool.Pool(pool.build(corpus.index(tree), tmp_path, RATE))
+    assert len(opened.utterances) == 960 - len(reasons)
+    assert len(opened.damaged) == len(reasons)
+    for entry, reason in zip(opened.damaged, reasons, strict=True):
+        assert reason in entry["reason"]
+        assert entry["reason"]
+        assert entry["path"] in caplog.text
+
+
+def test_too_many_damaged_utterances_are_an_error(own_tree, tmp_path):
+    damage(own_tree)
+    with pytest.raises(UserError, match=r"9 of the 48 utterances .* cannot be used \(at most 3"):
+        pool.build(corpus.index(own_tree), tmp_path / "cache", RATE)
+    assert not list((tmp_path / "cache" / "pools").glob("*/"))
+
+
+def test_a_second_process_waits_for_the_first(tree, tmp_path, caplog):
+    listed = corpus.index(tree)
+    path = tmp_path / "pools" / pool._key(listed, RATE)
+    path.parent.mkdir()
+    hold = f"import filelock\nwith filelock.FileLock({str(path.with_suffix('.lock'))!r}): print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()  # it has the lock
+        timer = threading.Timer(1, other.kill)
+        timer.start()
+        assert pool.build(listed, tmp_path, RATE) == path
+        timer.join()
+    assert "another process is building the pool" in caplog.text
+
+
+def test_a_killed_build_leaves_nothing_that_is_taken_for_a_pool(tree, tmp_path):
+    listed = corpus.index(tree)
+    path = tmp_path / "pools" / pool._key(listed, RATE)
+    path.with_suffix(".partial").mkdir(parents=True)
+    (path.with_suffix(".partial") / "samples.int16").write_bytes(b"half")
+    assert pool.Pool(pool.build(listed, tmp_path, RATE)).frames.sum() == 48 * 1.5 * RATE
+    assert not path.with_suffix(".partial").exists()
+
+
+def test_a_pool_that_was_cut_or_changed_is_told(tree, tmp_path):
+    path = pool.build(corpus.index(tree), tmp_path, RATE)
+    samples = bytearray((path / "samples.int16").read_bytes())
+    samples[1000] ^= 1
+    (path / "samples.int16").write_bytes(samples)
+    with pytest.raises(UserError, match="is damaged: delete"):
+        pool.Pool(path).verify()
+    (path / "samples.int16").write_bytes(samples[:-2])
+    with pytest.raises(UserError, match="is damaged: delete"):
+        pool.Pool(path)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tree, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot write the pool .* data\.cache=DIR"):
+        pool.build(corpus.index(tree), tmp_path / "file" / "cache", RATE)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX")
+def test_a_full_disk_is_told_and_leaves_no_rubbish(tree, tmp_path):
+    script = f"""
+        import resource
+        from speaker_count.data import corpus, pool
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))  # a file may grow no more, as on a full disk
+        try:
+            pool.build(corpus.index({str(tree)!r}), {str(tmp_path)!r}, {RATE})
+        except pool.UserError as error:
+            print(error)
+    """
+    child = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
+    assert "cannot write the pool" in child.stdout
+    assert "free some space" in child.stdout
+    assert [path.suffix for path in (tmp_path / "pools").iterdir()] == [".lock"]

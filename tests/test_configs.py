@@ -1,0 +1,38 @@
+"""Every config is a test case."""
+
+import pytest
+from hydra.utils import instantiate
+
+from speaker_count import CONFIG_DIR
+from speaker_count.compose import compose
+from speaker_count.module import SpeakerCounter
+
+CHOICES = [
+    (path.parent.name, path.stem) for path in sorted(CONFIG_DIR.glob("*/*.yaml")) if path.parent.name not in ("hydra",)
+]
+
+
+@pytest.mark.parametrize(("group", "name"), CHOICES)
+def test_composes(group, name):
+    config = compose([f"{group}={name}"])
+    if group in ("data", "mix"):
+        assert config[group].name == name  # results and their tables call it by this
+
+
+@pytest.mark.parametrize("name", [name for group, name in CHOICES if group == "model"])
+def test_a_model_s_config_stands_alone(name):
+    module = instantiate(compose([f"model={name}", "mix.counts=[1,2,3,4]", "model.learning_rate=0.01"]).model)
+    assert isinstance(module, SpeakerCounter)
+    assert module.net.classifier.out_features == 4
+    assert module.configure_optimizers().defaults["lr"] == 0.01
+
+
+def test_the_experiment_is_the_paper_s_protocol():
+    config = compose(["experiment=paper"])
+    assert (config.data.batch_size, config.trainer.max_epochs, config.model.learning_rate) == (32, 10, 1e-4)
+    assert (config.mix.clips, config.mix.counts) == (
+        {"train": 100_000, "validation": 10_000, "test": 10_000},
+        [1, 2, 3],
+    )
+    assert config.evaluate_train
+    assert not config.mix.fresh_each_epoch

@@ -1,0 +1,74 @@
+import json
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+
+from speaker_count.errors import UserError
+from speaker_count.evaluate import rebuild
+from speaker_count.models.waveform import WaveformCNN
+from speaker_count.module import WaveformCounter
+from speaker_count.results.record import read_result
+from tests.conftest import make_tree
+
+
+@pytest.fixture
+def run(finished_sweep, tmp_path):
+    """A copy of a finished run of m5."""
+    (original,) = (path for path in finished_sweep.iterdir() if path.name.startswith("m5"))
+    return shutil.copytree(original, tmp_path / "m5")
+
+
+def test_the_same_clips_give_the_same_figures_again(command, run):
+    result = read_result(run)
+    done = command("evaluate", run)
+    assert done.returncode == 0, done.stderr
+    evaluation = json.loads((run / "evaluations" / "folder-paper.json").read_text())
+    assert evaluation["test_sha256"] == result["test_sha256"]
+    assert evaluation["test"].pop("confusion") == result["last"]["test"].pop("confusion")
+    assert evaluation["test"] == pytest.approx(result["last"]["test"], abs=1e-6)
+    again = command("evaluate", run)
+    assert again.returncode == 2
+    assert "force=true" in again.stderr
+    assert command("evaluate", run, "force=true").returncode == 0
+    assert len(list((run / "evaluations").glob("*.json"))) == 2  # the old one is kept
+
+
+def test_another_corpus_and_mix(command, run, tmp_path):
+    other = make_tree(tmp_path / "other", women=14, men=14, seconds=2)
+    done = command("evaluate", run, f"data.root={other}", "mix.clips.test=30", "mix.counts=[1,3]")
+    assert done.returncode == 0, done.stderr
+    (path,) = (run / "evaluations").glob("*.json")
+    evaluation = json.loads(path.read_text())
+    assert f"test accuracy {evaluation['test']['accuracy']:.4f}" in done.stdout
+    assert (evaluation["mix"]["counts"], evaluation["mix"]["clips"]["test"]) == ([1, 3], 30)
+    assert evaluation["data"]["speakers"]["train"] == 28 - 12
+    assert [sum(row) for row in evaluation["test"]["confusion"]] == [15, 0, 15]
+    assert pq.read_table(path.with_suffix(".parquet")).num_rows == 30
+
+
+def test_what_cannot_be_evaluated_is_told(command, run, tmp_path):
+    for arguments, says in (
+        ((tmp_path / "nothing",), "holds no finished run"),
+        ((run, "mix.counts=[1,4]"), "asks for [4]"),
+    ):
+        done = command("evaluate", *arguments)
+        assert done.returncode == 2
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
+    (run / "result.json").write_text('{"schema": 1, "model"')
+    assert "is torn" in command("evaluate", run).stderr
+
+
+def test_a_run_from_elsewhere_cannot_choose_what_is_called(run):
+    result = read_result(run)
+    for node in (result["net"], result["net"]["net"]):
+        node.update({"_target_": "os.system", "_args_": ["exit 1"]})
+    assert type(rebuild(result)) is WaveformCounter
+    assert type(rebuild(result).net) is WaveformCNN
+    result = {**read_result(run), "model": "m5,hydra.searchpath=[file:///tmp]"}
+    with pytest.raises(UserError, match="no name of a net"):
+        rebuild(result)
+    result["model"] = "never_heard_of"
+    with pytest.raises(UserError, match="--config-dir"):
+        rebuild(result)

@@ -1,0 +1,36 @@
+"""An installed wheel works as a checkout does."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import REPOSITORY, SMALL
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder that holds nothing but the wheel's files."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, REPOSITORY]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder / "site", wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    return folder / "site"
+
+
+def test_trains_an_epoch_in_an_empty_folder_with_the_configs_that_came_along(command, installed, tree, tmp_path):
+    script = "import speaker_count, speaker_count.cli; print(speaker_count.CONFIG_DIR); speaker_count.cli.main()"
+    arguments = ("train", *SMALL, f"data.root={tree}", "trainer.max_epochs=1", "logger=csv")
+    environment = {
+        "PYTHONPATH": str(installed),
+        "PATH": "/usr/bin:/bin",
+        "SPEAKER_COUNT_CACHE": str(tmp_path / "cache"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith(str(installed))
+    assert len(list(tmp_path.glob("multirun/single-folder-paper/m5-seed0-*/result.json"))) == 1
