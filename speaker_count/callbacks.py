@@ -110,7 +110,13 @@ class LastCheckpoint(Checkpoint):
         self._saved = time.monotonic()
 
     def _save(self, trainer: pl.Trainer) -> None:
-        trainer.save_checkpoint(self.path)
+        # Lightning writes a file elsewhere and moves it, which between file systems is a copy that can be cut off
+        partial = self.path.with_suffix(".partial")
+        try:
+            trainer.save_checkpoint(partial)
+            os.replace(partial, self.path)
+        finally:
+            partial.unlink(missing_ok=True)
         self._saved = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

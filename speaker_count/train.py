@@ -7,6 +7,7 @@ the last epoch, which is the headline, and as it was after the epoch of the best
 import logging.handlers
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
             }
             tracking.log_result(logger, result, predictions, datamodule)
         record.write_json(folder / "result.json", result)
+        log.info("test accuracy %.4f after the last epoch: %s", last_test["accuracy"], folder / "result.json")
         return result
 
 
@@ -138,7 +140,8 @@ def run(config: DictConfig) -> dict[str, Any] | None:
         if mistake is None:
             log.exception("the run failed")
         else:
-            log.error("%s", mistake)
+            print(mistake, file=sys.stderr)
+            handler.handle(logging.makeLogRecord({"levelname": "ERROR", "msg": str(mistake)}))
         if hydra_config.mode != RunMode.MULTIRUN:
             sys.exit(1 if mistake is None else 2)
         reason = str(mistake or f"{type(error).__name__}: {error}").splitlines()[0]
@@ -149,10 +152,30 @@ def run(config: DictConfig) -> dict[str, Any] | None:
 
 
 class Sweep(Callback):
-    """At the end of a sweep: the table of its runs, and which of them failed and why."""
+    """Before anything runs: can its folder be written? At the end of a sweep: the table of its runs, and which of them
+    failed and why.
+    """
 
     def __init__(self):
         self.results: list[dict[str, Any]] = []
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        self._check(config.hydra.run.dir)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        self._check(config.hydra.sweep.dir)
+
+    def _check(self, folder: str) -> None:
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            print(
+                f"cannot write to {folder}: {error.strerror}; name another folder with hydra.run.dir= (of one run) "
+                "or hydra.sweep.dir= (of a sweep)",
+                file=sys.stderr,
+            )
+            sys.exit(2)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         self.results.append(job_return.return_value)
