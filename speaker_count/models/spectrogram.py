@@ -18,7 +18,8 @@ class SpectrogramCNN(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for inputs, outputs, probability in zip([1, *channels[:-1]], channels, dropout, strict=True):
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
+            # pooling first gives the same function, and ReLU a quarter of the work
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.MaxPool2d(2), nn.ReLU()]
             if probability:
                 layers.append(nn.Dropout(probability))
         self.features = nn.Sequential(*layers)
