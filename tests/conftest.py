@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from speaker_count import cli
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.data.mixing import Mix
 
@@ -106,6 +107,25 @@ def speaker_count(folder: Path, cache: Path, *arguments: object, **environment: 
 def command(tmp_path, cache) -> Callable[..., subprocess.CompletedProcess]:
     """`speaker-count` in an empty folder."""
     return partial(speaker_count, tmp_path, cache)
+
+
+@pytest.fixture
+def verb(tmp_path, cache, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """`speaker-count VERB` in this process, which spares its start: exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPEAKER_COUNT_CACHE", str(cache))
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["speaker-count", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -19,45 +19,45 @@ def run(finished_sweep, tmp_path):
     return shutil.copytree(original, tmp_path / "m5")
 
 
-def test_the_same_clips_give_the_same_figures_again(command, run):
+def test_the_same_clips_give_the_same_figures_again(verb, run):
     result = read_result(run)
-    done = command("evaluate", run)
-    assert done.returncode == 0, done.stderr
+    code, _, err = verb("evaluate", run)
+    assert code == 0, err
     evaluation = json.loads((run / "evaluations" / "folder-paper.json").read_text())
     assert evaluation["test_sha256"] == result["test_sha256"]
     assert evaluation["test"].pop("confusion") == result["last"]["test"].pop("confusion")
     assert evaluation["test"] == pytest.approx(result["last"]["test"], abs=1e-6)
-    again = command("evaluate", run)
-    assert again.returncode == 2
-    assert "force=true" in again.stderr
-    assert command("evaluate", run, "force=true").returncode == 0
+    code, _, err = verb("evaluate", run)
+    assert code == 2
+    assert "force=true" in err
+    assert verb("evaluate", run, "force=true")[0] == 0
     assert len(list((run / "evaluations").glob("*.json"))) == 2  # the old one is kept
 
 
-def test_another_corpus_and_mix(command, run, tmp_path):
+def test_another_corpus_and_mix(verb, run, tmp_path):
     other = make_tree(tmp_path / "other", women=14, men=14, seconds=2)
-    done = command("evaluate", run, f"data.root={other}", "mix.clips.test=30", "mix.counts=[1,3]")
-    assert done.returncode == 0, done.stderr
+    code, out, err = verb("evaluate", run, f"data.root={other}", "mix.clips.test=30", "mix.counts=[1,3]")
+    assert code == 0, err
     (path,) = (run / "evaluations").glob("*.json")
     evaluation = json.loads(path.read_text())
-    assert f"test accuracy {evaluation['test']['accuracy']:.4f}" in done.stdout
+    assert f"test accuracy {evaluation['test']['accuracy']:.4f}" in out
     assert (evaluation["mix"]["counts"], evaluation["mix"]["clips"]["test"]) == ([1, 3], 30)
     assert evaluation["data"]["speakers"]["train"] == 28 - 12
     assert [sum(row) for row in evaluation["test"]["confusion"]] == [15, 0, 15]
     assert pq.read_table(path.with_suffix(".parquet")).num_rows == 30
 
 
-def test_what_cannot_be_evaluated_is_told(command, run, tmp_path):
+def test_what_cannot_be_evaluated_is_told(verb, run, tmp_path):
     for arguments, says in (
         ((tmp_path / "nothing",), "holds no finished run"),
         ((run, "mix.counts=[1,4]"), "asks for [4]"),
     ):
-        done = command("evaluate", *arguments)
-        assert done.returncode == 2
-        assert says in done.stderr
-        assert "Traceback" not in done.stderr
+        code, _, err = verb("evaluate", *arguments)
+        assert code == 2
+        assert says in err
+        assert "Traceback" not in err
     (run / "result.json").write_text('{"schema": 1, "model"')
-    assert "is torn" in command("evaluate", run).stderr
+    assert "is torn" in verb("evaluate", run)[2]
 
 
 def test_a_run_from_elsewhere_cannot_choose_what_is_called(run):

@@ -11,10 +11,10 @@ from speaker_count.results.record import read_result
 from tests.conftest import make_tree, mix_of
 
 
-def test_the_table_stands_beside_the_paper_s(command, finished_sweep, tmp_path):
+def test_the_table_stands_beside_the_paper_s(verb, finished_sweep, tmp_path):
     sweep = shutil.copytree(finished_sweep, tmp_path / "sweep")
-    done = command("report", sweep)
-    assert done.returncode == 0, done.stderr
+    code, out, err = verb("report", sweep)
+    assert code == 0, err
     rows = list(csv.DictReader((sweep / "report" / "tables" / "sweep.csv").open()))
     assert [row["net"] for row in rows] == ["m3", "m5", "majority class", "level (RMS)"]
     (run,) = sweep.glob("m5-*")
@@ -29,42 +29,42 @@ def test_the_table_stands_beside_the_paper_s(command, finished_sweep, tmp_path):
     assert float(rows[2]["test loss"]) == pytest.approx(np.log(3))
 
     text = (sweep / "report" / "tables" / "sweep.md").read_text()
-    assert text in done.stdout
+    assert text in out
     assert "| m5 " in text
     assert f"{result['last']['test']['accuracy']:.3f}" in text
     assert "12 / 6 / 6 speakers" in text
     assert "synthetic" not in text.lower()
 
 
-def test_without_the_corpus_the_rest_is_reported(command, finished_sweep, tmp_path):
+def test_without_the_corpus_the_rest_is_reported(verb, finished_sweep, tmp_path):
     sweep = shutil.copytree(finished_sweep, tmp_path / "sweep")
     for path in sweep.glob("*/result.json"):
         result = json.loads(path.read_text())
         result["data"]["root"] = "/nowhere"
         path.write_text(json.dumps(result))
-    done = command("report", sweep)
-    assert done.returncode == 0, done.stderr
-    assert "No baselines" in done.stdout
-    assert "| m5 " in done.stdout
-    assert "level (RMS)" not in done.stdout
+    code, out, err = verb("report", sweep)
+    assert code == 0, err
+    assert "No baselines" in out
+    assert "| m5 " in out
+    assert "level (RMS)" not in out
 
 
-def test_runs_on_other_clips_stand_in_another_table(finished_sweep, tmp_path, command):
+def test_runs_on_other_clips_stand_in_another_table(finished_sweep, tmp_path, verb):
     sweep = shutil.copytree(finished_sweep, tmp_path / "sweep")
     path = next(sweep.glob("m3-*")) / "result.json"
     result = json.loads(path.read_text())
     result["mix"]["seed"] = 1
     path.write_text(json.dumps(result))
-    text = command("report", sweep).stdout
+    _, text, _ = verb("report", sweep)
     assert text.count("## data=folder") == 2
 
 
-def test_no_finished_run_is_told_and_torn_ones_are_left_out(command, finished_sweep, tmp_path):
+def test_no_finished_run_is_told_and_torn_ones_are_left_out(verb, finished_sweep, tmp_path):
     for folder in (tmp_path, tmp_path / "nothing"):
-        done = command("report", folder)
-        assert done.returncode == 2
-        assert "no f" in done.stderr
-        assert "Traceback" not in done.stderr
+        code, _, err = verb("report", folder)
+        assert code == 2
+        assert "no f" in err
+        assert "Traceback" not in err
     sweep = shutil.copytree(finished_sweep, tmp_path / "sweep")
     (next(sweep.glob("m3-*")) / "result.json").write_text('{"schema":')
     aside = next(sweep.glob("m5-*"))

@@ -108,7 +108,7 @@ def training(data: ClipDataModule, model: str) -> dict[str, Callable[[], float]]
     def lightning() -> float:
         watch = Stopwatch()
         trainer = instantiate(config.trainer, _partial_=True)(
-            callbacks=[watch], logger=False, enable_progress_bar=False, max_epochs=1
+            callbacks=[watch], logger=False, enable_checkpointing=False, enable_progress_bar=False, max_epochs=1
         )
         trainer.fit(instantiate(config.model, _convert_="all"), torch.utils.data.DataLoader(batches, batch_size=None))
         return TRAINED * data.batch_size / watch.seconds
