@@ -26,8 +26,8 @@ demo: .venv/installed  ## all seven nets on a small synthetic corpus, and their 
 	$(BIN)/speaker-count report multirun/demo-demo-paper
 
 sweep: .venv/installed  ## the paper's nets on real speech: CORPUS=librispeech LIBRISPEECH=DIR MODELS=m3,m5 ARGS="seed=0,1"
-	$(BIN)/speaker-count train experiment=paper data=$(CORPUS) $(if $(MODELS),model=$(MODELS)) $(ARGS)
-	$(BIN)/speaker-count report multirun/paper-$(CORPUS)-paper
+	@status=0; $(BIN)/speaker-count train experiment=paper data=$(CORPUS) $(if $(MODELS),model=$(MODELS)) $(ARGS) || status=$$?; \
+	$(BIN)/speaker-count report multirun/paper-$(CORPUS)-paper; exit $$status
 
 test: .venv/installed  ## the tests; those on real speech need LIBRISPEECH=DIR or ../shared/librispeech-sample
 	$(BIN)/python -m pytest

@@ -52,6 +52,9 @@ class EpochTable(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._since = time.monotonic()
+        for row in self.rows if trainer.logger else ():  # of a resumed run: its logger begins anew
+            step = row["epoch"] * trainer.num_training_batches - 1
+            trainer.logger.log_metrics({**row, "epoch": row["epoch"] - 1}, step)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: dict, batch_idx: int
@@ -94,27 +97,27 @@ class EpochTable(pl.Callback):
         self.rows, self.seconds, self.clips = state["rows"], state["seconds"], state["clips"]
 
 
-class LastCheckpoint(Checkpoint):
-    """`last.ckpt`: the state after each epoch, and within an epoch every few minutes.
-
-    Not at the last step of an epoch, though: Lightning, going on from there, leaves out the evaluation that follows.
+class Checkpoints(Checkpoint):
+    """`last.ckpt`: the state when an epoch ends, before its last step, and in between every few minutes.
+    `best.ckpt`: the state after the epoch of the best metric, the first of equals.
 
     Args:
-        dirpath: the folder of the file.
-        minutes: how much work may be lost when a run is killed.
+        dirpath: the folder of the files.
+        monitor: the metric, the higher the better.
+        minutes: how much training may be lost when a run is killed.
     """
 
-    def __init__(self, dirpath: str, minutes: float = 5):
-        self.path = Path(dirpath) / "last.ckpt"
-        self.minutes = minutes
+    def __init__(self, dirpath: str, monitor: str = "val/accuracy", minutes: float = 5):
+        self.folder, self.monitor, self.minutes = Path(dirpath), monitor, minutes
+        self.best: float | None = None
         self._saved = time.monotonic()
 
-    def _save(self, trainer: pl.Trainer) -> None:
+    def _save(self, trainer: pl.Trainer, name: str) -> None:
         # Lightning writes a file elsewhere and moves it, which between file systems is a copy that can be cut off
-        partial = self.path.with_suffix(".partial")
+        partial = self.folder / f"{name}.partial"
         try:
             trainer.save_checkpoint(partial)
-            os.replace(partial, self.path)
+            os.replace(partial, self.folder / name)
         finally:
             partial.unlink(missing_ok=True)
         self._saved = time.monotonic()
@@ -122,9 +125,23 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved = time.monotonic()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        if time.monotonic() - self._saved >= 60 * self.minutes and not trainer.is_last_batch:
-            self._save(trainer)
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: dict, batch_idx: int
+    ) -> None:
+        # not after the last step: Lightning, going on from there, would leave out the evaluation that follows
+        left = trainer.num_training_batches - 1 - batch_idx
+        if left == 1 or (left > 1 and time.monotonic() - self._saved >= 60 * self.minutes):
+            self._save(trainer, "last.ckpt")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._save(trainer)
+        score = trainer.callback_metrics.get(self.monitor)
+        if score is not None and (self.best is None or float(score) > self.best):
+            self.best = float(score)
+            self._save(trainer, "best.ckpt")
+        self._save(trainer, "last.ckpt")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best = state["best"]

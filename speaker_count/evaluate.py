@@ -108,11 +108,9 @@ def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split(":", 1)[1].strip())
     parser.add_argument("run_dir", type=Path, help="the folder of a finished run")
-    parser.add_argument(
-        "overrides", nargs="*", help="data=demo, mix.clips.test=1000, trainer.devices=2, force=true, ..."
-    )
+    parser.add_argument("overrides", nargs="*", help="data=demo, mix.clips.test=1000, force=true, ...")
     parser.add_argument("--config-dir", help="a folder of your own configs")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     quiet()
 
@@ -126,16 +124,19 @@ def main() -> None:
     datamodule: ClipDataModule = instantiate(config.data, mix=config.mix, _convert_="all")
     datamodule.setup()
 
-    hashed = jobs.override_hash(arguments.overrides)
-    path = arguments.run_dir / "evaluations" / f"{config.data.name}-{config.mix.name}{hashed}.json"
-    if path.is_file():
-        if not config.force:
-            raise UserError(f"{path} is there already; force=true evaluates again and keeps the old file beside it")
-        path.rename(path.with_suffix(f".{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}.json"))
-    path.parent.mkdir(exist_ok=True)
+    name = f"{config.data.name}-{config.mix.name}{jobs.override_hash(arguments.overrides)}"
+    if datamodule.pool.sha256 != result["data"]["corpus_sha256"]:
+        name += f"-{datamodule.pool.sha256[:8]}"  # data=folder is many corpora
+    path = arguments.run_dir / "evaluations" / f"{name}.json"
+    if path.is_file() and not config.force:
+        raise UserError(f"{path} is there already; force=true evaluates again and keeps the old file beside it")
 
     trainer = instantiate(config.trainer, logger=False, enable_progress_bar=sys.stdout.isatty(), _convert_="all")
     metrics = test(trainer, module, datamodule)
+    path.parent.mkdir(exist_ok=True)
+    if path.is_file():
+        for old in (path, path.with_suffix(".parquet")):
+            old.rename(old.with_name(f"{name}.{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}{old.suffix}"))
     record.write_predictions(path.with_suffix(".parquet"), predictions(module, datamodule))
     evaluation = {
         "schema": record.SCHEMA,

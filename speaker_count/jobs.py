@@ -38,14 +38,22 @@ OUTSIDE = (
     "trainer.profiler",
     "trainer.strategy",
 )
+ELSEWHERE = "name another folder (hydra.run.dir=, hydra.sweep.dir=), or give force=true, which moves it aside"
 NAMED = ("data", "mix", "model", "experiment", "seed")  # they stand in the folder's name
 
 
-def override_hash(overrides: Sequence[str]) -> str:
-    """`-` and a hash of the overrides that the folder's name does not tell otherwise; empty where there are none."""
+def changes(overrides: Sequence[str]) -> list[str]:
+    """The overrides that make another run and that the folder's name does not tell otherwise, sorted."""
     key = re.compile(r"[+~]*([^=@]+)")
-    kept = [override for override in overrides if not _is_outside(name := key.match(override)[1]) and name not in NAMED]
-    return "-" + hashlib.sha256("\n".join(sorted(kept)).encode()).hexdigest()[:8] if kept else ""
+    return sorted(
+        override for override in overrides if not _is_outside(name := key.match(override)[1]) and name not in NAMED
+    )
+
+
+def override_hash(overrides: Sequence[str]) -> str:
+    """`-` and a hash of the changes; empty where there are none."""
+    changed = changes(overrides)
+    return "-" + hashlib.sha256("\n".join(changed).encode()).hexdigest()[:8] if changed else ""
 
 
 def _is_outside(key: str) -> bool:
@@ -102,24 +110,36 @@ class Job:
         Raises:
             UserError: another process runs in it, or it holds another run.
         """
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.folder.parent / f".{self.folder.name}.lock")
         try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.folder.parent / f".{self.folder.name}.lock", blocking=False)
-            with lock:
-                self._open()
-                yield self
+            lock.acquire(blocking=False)
         except filelock.Timeout as error:
             raise UserError(f"another process is running {self.folder}; wait for it, or stop it") from error
+        try:
+            self._open()
+            yield self
+        finally:
+            lock.release()
 
     def _open(self) -> None:
         path = self.folder / "identity.json"
-        if self.force and path.is_file():
+        others = (
+            [entry.name for entry in self.folder.iterdir() if entry.name != "train.log"] if self.folder.is_dir() else []
+        )
+        if self.force and others:
             aside = self.folder.with_name(f"{self.folder.name}.{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}")
             self.folder.rename(aside)
             self.folder.mkdir()
-            log.info("moved the old run to %s", aside)
+            log.info("moved what was there to %s", aside)
+        elif others and not path.is_file():
+            raise UserError(f"{self.folder} holds something else than a run ({others[0]} for one); {ELSEWHERE}")
+        self.folder.mkdir(exist_ok=True)
         if path.is_file():
-            self._compare(json.loads(path.read_text()))
+            try:
+                self._compare(dict(json.loads(path.read_text())))
+            except (ValueError, TypeError) as error:
+                raise UserError(f"{path} is torn, so that nobody knows which run this is; {ELSEWHERE}") from error
             if (self.folder / "result.json").is_file():
                 self.result = record.read_result(self.folder)
         else:
@@ -128,8 +148,5 @@ class Job:
     def _compare(self, before: Mapping[str, Any]) -> None:
         keys = sorted(key for key in {*before, *self.identity} if before.get(key) != self.identity.get(key))
         if keys:
-            changes = ", ".join(f"{key}={before.get(key)} there, {self.identity.get(key)} now" for key in keys)
-            raise UserError(
-                f"{self.folder} holds another run: {changes}. Ask for the same again, name another folder "
-                "(hydra.run.dir=, hydra.sweep.dir=), or give force=true, which moves the old one aside"
-            )
+            differences = ", ".join(f"{key}={before.get(key)} there, {self.identity.get(key)} now" for key in keys)
+            raise UserError(f"{self.folder} holds another run: {differences}; {ELSEWHERE}")

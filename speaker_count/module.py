@@ -1,6 +1,5 @@
 """The LightningModules: a net, its loss, its metrics, its optimiser."""
 
-import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +12,7 @@ from torchmetrics import CatMetric, MeanAbsoluteError, MeanMetric, MetricCollect
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from speaker_count import labels
-from speaker_count.errors import UserError
+from speaker_count.errors import UserError, check_number
 
 FULL_SCALE = 32_768  # clips are 16-bit integers; nets see them divided by it
 VALIDATION_SETS = ("val", "train")  # as the DataModule orders them; the second where `evaluate_train` is on
@@ -35,6 +34,9 @@ class SpeakerCounter(pl.LightningModule):
 
     def __init__(self, net: Callable[..., nn.Module], counts: Sequence[int] = (1, 2, 3), learning_rate: float = 1e-4):
         super().__init__()
+        if len(counts) < 2:
+            raise UserError(f"mix.counts={list(counts)}: to tell apart, a net needs two numbers of speakers")
+        check_number("model.learning_rate", learning_rate, float, 0)
         self.net = net(classes=len(counts))
         self.learning_rate = learning_rate
         self.register_buffer("counts", torch.tensor(list(counts)), persistent=False)
@@ -121,9 +123,9 @@ class SpeakerCounter(pl.LightningModule):
 
     def test_outputs(self) -> tuple[Tensor, Tensor]:
         """Of the last test, in plan order: clips' numbers `(clips,)`, and probabilities `(clips, classes)`."""
-        index = self.tested["index"].compute().long()
+        index = self.tested["index"].compute().long().reshape(-1)
         order = index.argsort()
-        return index[order], self.tested["probabilities"].compute()[order]
+        return index[order], self.tested["probabilities"].compute().reshape(len(index), -1)[order]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
@@ -181,10 +183,12 @@ def load_weights(module: SpeakerCounter, path: Path) -> None:
     """
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-        raise UserError(f"cannot read the checkpoint {path}: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # whatever is in a file that is no checkpoint
+        raise UserError(
+            f"cannot read the checkpoint {path} ({type(error).__name__}); without that file the run begins anew"
+        ) from error
     try:
         module.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).splitlines()[-1].strip()
         raise UserError(f"{path} is a checkpoint of another net than the one asked for: {reason}") from error

@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split(":", 1)[1].strip())
     parser.add_argument("overrides", nargs="*", help="as for train: data=librispeech, data.root=DIR, force=true, ...")
     parser.add_argument("--config-dir", help="a folder of your own configs")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     config = compose(arguments.overrides, arguments.config_dir)

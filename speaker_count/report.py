@@ -78,11 +78,11 @@ def baselines(datamodule: ClipDataModule) -> list[tables.Row]:
 
 
 def _levels(clips: Clips) -> tuple[np.ndarray, np.ndarray]:
-    """The RMS of each clip in decibels of full scale, `(clips, 1)`, and its count of speakers, `(clips,)`."""
+    """The RMS of each clip, `(clips, 1)`, in steps of 16 bits, and its count of speakers, `(clips,)`."""
     levels, counts = [], []
     for plan, waveforms in clips.batches():
         power = np.square(waveforms, dtype=np.float32).mean(axis=1, dtype=np.float64)
-        levels.append(10 * np.log10(np.maximum(power, 1) / 32_768**2))  # digital silence: as one bit
+        levels.append(np.sqrt(power))
         counts.append(plan.count)
     return np.concatenate(levels)[:, None], np.concatenate(counts)
 
@@ -109,11 +109,16 @@ def main() -> None:
     for results in groups(finished(arguments.dir)):
         notes = [SYNTHETIC] if results[0]["data"].get("synthesize") else []
         rows = tables.sweep(results)
+        if any(result["kind"] == "spectrogram" and result["paper_name"] for result in results):
+            notes.append(
+                "The paper's figures of its Architectures 1 to 3 are its best over the epochs, ours the last's."
+            )
         try:
-            if arguments.root:
-                results[0]["data"]["root"] = arguments.root
-            datamodule = ClipDataModule.of_result(results[0])
+            data = {**results[0]["data"], **({"root": arguments.root} if arguments.root else {})}
+            datamodule = ClipDataModule.of_result({**results[0], "data": data})
             datamodule.setup()
+            if datamodule.pool.sha256 != results[0]["data"]["corpus_sha256"]:
+                raise UserError(f"{datamodule.root} holds another corpus than the runs'")
             rows += [{**dict.fromkeys(rows[0]), **row} for row in baselines(datamodule)]
         except UserError as error:
             notes.append(f"No baselines, because the corpus is not at hand: {error}")

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from speaker_count.errors import UserError
 
 log = logging.getLogger(__name__)
 SHOWN_CLIPS = 32
-SECRET = re.compile(r"key|password|secret|token", re.IGNORECASE)
+SECRET = re.compile(r"(api_?key|password|secret|token)$", re.IGNORECASE)
 
 
 def settings(folder: Path) -> dict[str, Any]:
@@ -30,6 +31,12 @@ def settings(folder: Path) -> dict[str, Any]:
     os.environ.setdefault("WANDB_SILENT", "true")  # the run says itself where it is
     mode = os.environ.get("WANDB_MODE")
     return {"name": folder.name, "id": path.read_text(), **({"mode": mode} if mode else {})}
+
+
+def masked(override: str) -> str:
+    """An override as it may be shown: without its value, if its key looks like a secret's."""
+    key, equals, _ = override.partition("=")
+    return f"{key}{equals}***" if SECRET.search(key) else override
 
 
 @contextlib.contextmanager
@@ -48,6 +55,8 @@ def tracked(logger: Logger | None, config: Mapping[str, Any]) -> Iterator[None]:
         return
     import wandb
 
+    sys.argv[1:] = map(masked, sys.argv[1:])  # W&B notes down the command
+    wandb.setup()  # else it takes notice of WANDB_SILENT only after its first warning
     try:
         logger.log_hyperparams(_without_secrets(config))  # the first use: it begins the run
     except wandb.Error as error:
@@ -66,12 +75,10 @@ def tracked(logger: Logger | None, config: Mapping[str, Any]) -> Iterator[None]:
         log.info("Weights & Biases, offline: wandb sync %s", folder)
 
 
-def _without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_secrets(value) if isinstance(value, Mapping) else value
-        for key, value in config.items()
-        if not SECRET.search(key)
-    }
+def _without_secrets(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _without_secrets(value) for key, value in tree.items() if not SECRET.search(key)}
+    return [_without_secrets(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def log_result(

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from speaker_count import CONFIG_DIR, evaluate, jobs, tracking
 from speaker_count.callbacks import EpochTable, quiet
 from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.errors import user_error
+from speaker_count.errors import UserError, check_number, user_error
 from speaker_count.module import SpeakerCounter, load_weights
 from speaker_count.results import record, tables
 
@@ -37,6 +37,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     Returns:
         The result, as in `folder/result.json`.
     """
+    check_number("trainer.max_epochs", config.trainer.max_epochs, int, 1)
     datamodule: ClipDataModule = instantiate(config.data, mix=config.mix, _convert_="all")
     datamodule.setup()
 
@@ -45,7 +46,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
     job = jobs.Job(folder, jobs.identity(values, choices, datamodule.pool.sha256), config.force)
     with job.claimed():
         if job.result is not None:
-            log.info("%s is finished already", folder)
+            print(f"{folder} is finished already")
             return job.result
         (folder / ".hydra").mkdir(exist_ok=True)
         OmegaConf.save(config, folder / ".hydra" / "config.yaml")
@@ -64,12 +65,17 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
                 logger=logger or False,
                 enable_progress_bar=sys.stdout.isatty(),
             )
+            if trainer.world_size > 1:
+                raise UserError("a run uses one device: trainer.devices=1")
             if job.checkpoint is not None:
                 load_weights(module, job.checkpoint)  # says plainly if it is another net's
                 log.info("going on from %s", job.checkpoint)
             trainer.fit(module, datamodule, ckpt_path=job.checkpoint, weights_only=True)
 
-            last, best = epochs.rows[-1], max(epochs.rows, key=lambda row: row["val/accuracy"])  # the first of equals
+            last, best = (
+                epochs.rows[-1],
+                max(epochs.rows, key=lambda row: row.get("val/accuracy", 0)),
+            )  # the first of equals
             last_test = best_test = evaluate.test(trainer, module, datamodule)
             predictions = evaluate.predictions(module, datamodule)
             record.write_predictions(folder / "predictions.parquet", predictions)
@@ -99,7 +105,10 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
                 "test_sha256": datamodule.clips["test"].sha256(),
                 **record.provenance(),
                 "device": trainer.strategy.root_device.type,
-                "command": shlex.join(["speaker-count", "train", *HydraConfig.get().overrides.task]),
+                "changes": jobs.changes(HydraConfig.get().overrides.task),
+                "command": shlex.join(
+                    ["speaker-count", "train", *map(tracking.masked, HydraConfig.get().overrides.task)]
+                ),
             }
             tracking.log_result(logger, result, predictions, datamodule)
         record.write_json(folder / "result.json", result)
@@ -141,7 +150,8 @@ def run(config: DictConfig) -> dict[str, Any] | None:
             log.exception("the run failed")
         else:
             print(mistake, file=sys.stderr)
-            handler.handle(logging.makeLogRecord({"levelname": "ERROR", "msg": str(mistake)}))
+            if not (folder / "result.json").is_file():  # nothing is added to what is finished
+                handler.handle(logging.makeLogRecord({"levelname": "ERROR", "msg": str(mistake)}))
         if hydra_config.mode != RunMode.MULTIRUN:
             sys.exit(1 if mistake is None else 2)
         reason = str(mistake or f"{type(error).__name__}: {error}").splitlines()[0]

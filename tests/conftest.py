@@ -55,7 +55,7 @@ def make_tree(
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory) -> Path:
-    """24 speakers, half of each sex: 18 for training, 3 + 3 of each sex held out; not to be changed."""
+    """24 speakers, half of each sex: 12 for training, 3 + 3 of each sex held out; not to be changed."""
     return make_tree(tmp_path_factory.mktemp("tree"))
 
 

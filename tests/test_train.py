@@ -113,7 +113,7 @@ KILLED = """
 def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(command, small, cache, tmp_path):
     """spec_2 has dropout, which draws random numbers in each step; a checkpoint is kept after each."""
     sizes = ("data.batch_size=16", "mix.clips.train=40", "mix.clips.validation=8", "mix.clips.test=8")
-    often = ("train", *small, *sizes, "model=spec_2", "trainer.max_epochs=3", "trainer.callbacks.1.minutes=0")
+    often = ("train", *small, *sizes, "model=spec_2", "trainer.max_epochs=3", "trainer.callbacks.0.minutes=0")
     undisturbed = tmp_path / "undisturbed"
     assert command(*often, f"hydra.run.dir={undisturbed}").returncode == 0
 
@@ -199,7 +199,7 @@ def test_a_user_s_mistake_is_one_line_and_exit_code_2(command, tmp_path):
     assert done.returncode == 2
     told = (done.stdout + done.stderr).strip().splitlines()
     assert len(told) == 1
-    assert "no folder" in told[0]
+    assert "is not there" in told[0]
     assert "data=demo" in told[0]
 
 
@@ -222,12 +222,34 @@ def test_a_misspelt_key_is_hydra_s_to_tell(command, verb):
 
 
 def test_a_checkpoint_of_another_net_is_told(command, small, tmp_path):
-    assert command("train", *small, "model=m5", "hydra.run.dir=m5").returncode == 0
-    (tmp_path / "m3" / "checkpoints").mkdir(parents=True)
+    folders = ("hydra.sweep.dir=.", "hydra.sweep.subdir=${hydra.runtime.choices.model}")
+    done = command("train", "--multirun", *small, "model=m5,m3", *folders)
+    assert done.returncode == 0, done.stderr
     shutil.copy(tmp_path / "m5" / "checkpoints" / "last.ckpt", tmp_path / "m3" / "checkpoints")
+    (tmp_path / "m3" / "result.json").unlink()
     done = command("train", *small, "model=m3", "hydra.run.dir=m3")
     assert done.returncode == 2
     assert "checkpoint of another net" in done.stdout + done.stderr
+
+
+def test_a_folder_of_the_user_s_own_is_left_alone(command, small, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "metrics.csv").write_text("the only copy")
+    done = command("train", *small, "hydra.run.dir=thesis")
+    assert done.returncode == 2
+    assert "holds something else than a run" in done.stderr
+    assert (tmp_path / "thesis" / "metrics.csv").read_text() == "the only copy"
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["mix.counts=[1.5,2]", "mix.seed=abc", "mix.clips.test=1.5", "data.batch_size=x", "mix.clip_seconds=abc"],
+)
+def test_a_value_of_the_wrong_kind_is_told(verb, tree, override):
+    code, _, err = verb("prepare", "data=folder", f"data.root={tree}", override)
+    assert code == 2
+    assert err.startswith(override.split("=")[0])
+    assert len(err.strip().splitlines()) == 1
 
 
 def test_the_folder_s_hash_knows_what_makes_another_run():

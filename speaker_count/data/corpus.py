@@ -4,6 +4,7 @@ Layout (LibriSpeech, OpenSLR 12): `LibriSpeech/SUBSET/SPEAKER/CHAPTER/UTTERANCE.
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 
 from speaker_count.errors import UserError
 
+log = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
 SEXES = ("F", "M")
 HELD_OUT_SHARE = 0.15  # of each sex's speakers, for validation and again for test, where speakers are divided
@@ -99,7 +101,7 @@ def find_root(root: str | Path) -> Path:
     root = Path(root).expanduser()
     inner = root / "LibriSpeech"
     if not root.is_dir():
-        raise UserError(f"no folder {root}. {HOW_TO_GET}")
+        raise UserError(f"{root} is {'no folder' if root.exists() else 'not there'}. {HOW_TO_GET}")
     return inner if inner.is_dir() else root
 
 
@@ -146,8 +148,12 @@ def _folders(path: str | Path) -> Iterator[os.DirEntry]:
 def _audio_files(path: str) -> Iterator[tuple[os.DirEntry, int]]:
     with os.scandir(path) as entries:
         for entry in entries:
-            if entry.name.lower().endswith((".flac", ".wav")) and not entry.name.startswith("."):
+            if not entry.name.lower().endswith((".flac", ".wav")) or entry.name.startswith("."):
+                continue
+            if entry.name.isprintable() and entry.is_file():
                 yield entry, entry.stat().st_size
+            else:
+                log.warning("left out: %r in %s: no regular file, or a name that cannot be printed", entry.name, path)
 
 
 def _only(rows: list, utterance_list: str | Path, root: Path) -> list:
@@ -189,7 +195,7 @@ def read_speakers(path: Path) -> dict[str, str]:
         UserError: the file is missing, or a line is not `ID | SEX | SUBSET | MINUTES | NAME`.
     """
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
         raise UserError(
             f"cannot read {path} ({error.strerror}): LibriSpeech's table of speakers tells their sex, "

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from speaker_count.data import corpus, download, mixing
 from speaker_count.data.pool import Pool, build
-from speaker_count.errors import UserError
+from speaker_count.errors import UserError, check_list, check_number
 
 log = logging.getLogger(__name__)
 RENDERED_AHEAD = 4  # batches
@@ -60,8 +60,15 @@ class ClipDataModule(pl.LightningDataModule):
         evaluate_train: bool = False,
     ):
         super().__init__()
-        if batch_size < 1:
-            raise UserError(f"data.batch_size={batch_size}: a batch needs at least one clip")
+        check_number("data.batch_size", batch_size, int, 1)
+        check_number("data.sample_rate", sample_rate, int, 1)
+        check_number("seed", seed, int, 0)
+        check_number("evaluate_train", evaluate_train, bool)
+        for key, value in (("root", root), ("cache", cache)):
+            if not isinstance(value, str | Path):
+                raise UserError(f"data.{key}={value}: expected a folder")
+        for split, names in zip(corpus.SPLITS, (train_subsets, validation_subsets, test_subsets), strict=True):
+            check_list(f"data.{split}_subsets", names)
         self.name, self.mix, self.batch_size, self.seed = name, mix, batch_size, seed
         self.root, self.cache = Path(root).expanduser(), Path(cache).expanduser()
         self.sample_rate, self.evaluate_train, self.synthesize = sample_rate, evaluate_train, synthesize
@@ -84,6 +91,8 @@ class ClipDataModule(pl.LightningDataModule):
 
     def prepare_data(self, force: bool = False) -> Path:
         """Make the pool, if it is not there; returns its folder."""
+        if self.pool is not None and not force:
+            return self.pool.path  # Lightning asks again before each fit and test
         if self.synthesize is not None:
             from speaker_count.data import demo  # needs eSpeak NG, an optional extra
 
@@ -131,6 +140,8 @@ class ClipDataModule(pl.LightningDataModule):
 
     def _clips(self, split: str) -> "Clips":
         clips = Clips(self.pool, split, self.mix)
+        if clips.samples < 1:
+            raise UserError(f"mix.clip_seconds={self.mix.clip_seconds}: a clip needs at least one sample")
         where = f"the {split} split of data={self.name} ({self.root})"
         frames = self.pool.frames[self.pool.splits[self.pool.speaker] == corpus.SPLITS.index(split)]
         if len(frames) and frames.max() < clips.samples:
@@ -218,6 +229,7 @@ class ClipLoader:
         self.rank, self.ranks, self.pin_memory = rank, ranks, pin_memory
         self.epoch = 0
         self._position = {"epoch": 0, "batch": 0}  # how many batches of which epoch were taken
+        self._resume: dict[str, int] | None = None
 
     batch_sampler = None  # Lightning looks for it where there is a sampler
 
@@ -233,7 +245,7 @@ class ClipLoader:
         return self._position
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self._position = state
+        self._resume = state
 
     def __len__(self) -> int:
         return -(-len(self.clips) // self.batch_size)
@@ -241,9 +253,10 @@ class ClipLoader:
     def __iter__(self) -> Iterator[Batch]:
         # runs when the first batch is asked for: by then Lightning has set the epoch and the position
         epoch = self.epoch
-        before = self._position["batch"] if self._position["epoch"] == epoch else 0
-        before = before if before < len(self) else 0
-        for taken, batch in enumerate(_ahead(self._batch, self._plans(epoch, before)), start=before + 1):
+        resume, self._resume = self._resume, None
+        before = resume["batch"] % len(self) if resume and resume["epoch"] == epoch else 0
+        batches = (self._batch(plan) for plan in self._plans(epoch, before))
+        for taken, batch in enumerate(_ahead(batches), start=before + 1):
             self._position = {"epoch": epoch, "batch": taken}
             yield batch
 
@@ -266,16 +279,13 @@ class ClipLoader:
         return {name: tensor.pin_memory() for name, tensor in tensors.items()} if self.pin_memory else tensors
 
 
-def _ahead(function: Callable, items: Iterable) -> Iterator:
-    """`map(function, items)`, computed on one thread up to `RENDERED_AHEAD` results before they are asked for."""
-    waiting: deque = deque()
+def _ahead(items: Iterator[Batch]) -> Iterator[Batch]:
+    """The same items, made on one background thread, up to `RENDERED_AHEAD` of them before they are asked for."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="mix") as thread:
         try:
-            for item in items:
-                waiting.append(thread.submit(function, item))
-                if len(waiting) > RENDERED_AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            waiting = deque(thread.submit(next, items, None) for _ in range(RENDERED_AHEAD))
+            while (item := waiting.popleft().result()) is not None:
+                waiting.append(thread.submit(next, items, None))
+                yield item
         finally:
             thread.shutdown(cancel_futures=True)

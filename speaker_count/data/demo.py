@@ -69,14 +69,14 @@ def synthesize(root: Path, sample_rate: int, speakers: int = 48, utterances: int
     table = root / "LibriSpeech" / "SPEAKERS.TXT"
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(root.with_name(f"{root.name}.lock")):
+        with filelock.FileLock(root.with_name(f".{root.name}.lock")):
             written = table.read_text() if table.is_file() else ""
             if written.startswith(f"{mark}\n"):
                 return
             if root.is_dir() and any(root.iterdir()) and not written.startswith(MARK):
                 raise UserError(f"{root} holds something else than the demo corpus: give another data.root=DIR")
             log.info("making the demo corpus of synthetic speech in %s", root)
-            partial = root.with_name(f"{root.name}.partial")
+            partial = root.with_name(f".{root.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
             command = [sys.executable, "-m", __name__, partial / "LibriSpeech", speakers, utterances, sample_rate, mark]
             child = subprocess.run(list(map(str, command)), stderr=subprocess.PIPE, text=True)

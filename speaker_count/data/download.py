@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import filelock
 from tqdm import tqdm
 
 from speaker_count.errors import UserError
@@ -56,20 +57,26 @@ def fetch(root: Path, subset: str, url: str, sha256: str | None = None) -> None:
     archive = root / f"{subset}.tar.gz"
     try:
         target.mkdir(parents=True, exist_ok=True)
-        ours = not archive.is_file()
-        if ours:
-            part = _download(f"{url.rstrip('/')}/{archive.name}", archive.with_name(f"{archive.name}.part"))
-            _verify(part, sha256 or ARCHIVES[subset], remove=True)
-            part.rename(archive)
-        else:
-            _verify(archive, sha256 or ARCHIVES[subset], remove=False)
-        _extract(archive, target, subset)
-        if ours:
-            archive.unlink()
+        with filelock.FileLock(target / f".{subset}.lock"):
+            if not (target / subset).is_dir():  # another process may have got it meanwhile
+                _get(archive, f"{url.rstrip('/')}/{archive.name}", sha256 or ARCHIVES[subset], target)
     except OSError as error:
         raise UserError(
             f"cannot write to {root}: {error.strerror or error}; free some space or change data.root"
         ) from error
+
+
+def _get(archive: Path, url: str, sha256: str, target: Path) -> None:
+    ours = not archive.is_file()
+    if ours:
+        part = _download(url, archive.with_name(f"{archive.name}.part"))
+        _verify(part, sha256, remove=True)
+        part.rename(archive)
+    else:
+        _verify(archive, sha256, remove=False)
+    _extract(archive, target, archive.name.removesuffix(".tar.gz"))
+    if ours:
+        archive.unlink()
 
 
 def _download(url: str, part: Path) -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 
 from speaker_count.data.corpus import SPLITS
 from speaker_count.data.pool import Pool
-from speaker_count.errors import UserError
+from speaker_count.errors import UserError, check_number
 
 FULL_SCALE = 32_768  # a clip divided by it lies in [-1, 1)
 
@@ -39,14 +39,20 @@ class Mix:
     fresh_each_epoch: bool = False
 
     def __post_init__(self):
-        counts = list(self.counts)
-        if not counts or counts[0] < 1 or counts != sorted(set(counts)):
-            raise UserError(f"mix.counts={counts}: name at least one number of speakers, increasing, from 1 on")
-        if self.clip_seconds <= 0:
-            raise UserError(f"mix.clip_seconds={self.clip_seconds}: a clip must be longer than nothing")
+        counts = list(self.counts) if isinstance(self.counts, Sequence) else [self.counts]
+        if (
+            not counts
+            or not all(isinstance(count, int) for count in counts)
+            or counts != sorted({*counts})
+            or counts[0] < 1
+        ):
+            raise UserError(f"mix.counts={counts}: name numbers of speakers, increasing, from 1 on: mix.counts=[1,2,3]")
+        check_number("mix.clip_seconds", self.clip_seconds, float, 0.001)
+        check_number("mix.seed", self.seed, int, 0)
+        check_number("mix.fresh_each_epoch", self.fresh_each_epoch, bool)
         for split in SPLITS:
-            if self.clips[split] < 1:
-                raise UserError(f"mix.clips.{split}={self.clips[split]}: a split needs at least one clip")
+            count = self.clips.get(split) if isinstance(self.clips, Mapping) else self.clips
+            check_number(f"mix.clips.{split}", count, int, 1)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,12 @@ class Pool:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        try:
+            self._open()
+        except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
+            raise UserError(f"the pool {self.path} is damaged: delete that folder, and it is made again") from error
+
+    def _open(self) -> None:
         description = json.loads((self.path / "pool.json").read_text())
         self.sample_rate: int = description["sample_rate"]
         self.damaged: list[dict[str, str]] = description["damaged"]
@@ -59,7 +65,7 @@ class Pool:
         self.sha256 = hashlib.sha256("\n".join(lines).encode()).hexdigest()
         samples = self.path / "samples.int16"
         if samples.stat().st_size != 2 * self.frames.sum():
-            raise UserError(f"the pool {self.path} is damaged: delete that folder, and it is made again")
+            raise ValueError("samples are missing")
         # slices of an ndarray cost a third of slices of a memmap
         self.samples = np.asarray(np.memmap(samples, "<i2", "r"))
 
@@ -101,9 +107,7 @@ def build(corpus: Corpus, cache: str | Path, sample_rate: int, force: bool = Fal
     try:
         pools.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_suffix(".lock")):
-            if force and path.is_dir():
-                shutil.rmtree(path)
-            if not path.is_dir():  # it may have come while we waited
+            if force or not path.is_dir():  # it may have come while we waited
                 _decode(corpus, path, sample_rate)
     except OSError as error:
         raise UserError(
@@ -162,6 +166,7 @@ def _decode(corpus: Corpus, path: Path, sample_rate: int) -> None:
             "damaged": damaged,
         }
         (partial / "pool.json").write_text(json.dumps(description, indent=1))
+        shutil.rmtree(path, ignore_errors=True)  # of another build, where one is forced
         partial.rename(path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from speaker_count.errors import UserError
 
 SCHEMA = 1
+REQUIRED = {"model", "seed", "data", "mix", "net", "last", "best", "fit_seconds", "identity", "test_sha256"}
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -45,6 +46,11 @@ def read_result(folder: Path) -> dict[str, Any]:
     schema = result.get("schema") if isinstance(result, dict) else None
     if schema != SCHEMA:
         raise UserError(f"{path} has schema {schema}, this version reads {SCHEMA}: run it again with force=true")
+    missing = REQUIRED.difference(result)
+    if missing:
+        raise UserError(
+            f"{path} is not complete ({', '.join(sorted(missing))}): delete it and give the run's command again"
+        )
     return result
 
 

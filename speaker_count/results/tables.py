@@ -41,6 +41,7 @@ def _row(result: Mapping[str, Any]) -> Row:
         "net": result["model"],
         "in the paper": result["paper_name"],
         "seed": result["seed"],
+        "changes": " ".join(result.get("changes", ())),
         "parameters": result["parameters"],
         "epochs": result["epochs"],
         "minutes": result["fit_seconds"] / 60,
@@ -58,7 +59,8 @@ def _row(result: Mapping[str, Any]) -> Row:
 
 def of_metrics(rows: Sequence[Row]) -> list[str]:
     """Two tables in Markdown: accuracy and cost, and loss."""
-    about = {name: name for name in ("net", "in the paper", "seed")}
+    differ = len({row.get("changes") for row in rows if row.get("seed") is not None}) > 1
+    about = {name: name for name in ("net", "in the paper", "seed", *(["changes"] if differ else []))}
     cost = {"parameters": "parameters", "minutes": "minutes", "paper's minutes": "paper", "clips/s": "clips/s"}
     return [markdown(rows, {**about, **cost, **_columns("accuracy")}), markdown(rows, {**about, **_columns("loss")})]
 

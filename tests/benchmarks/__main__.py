@@ -24,7 +24,8 @@ from hydra.utils import instantiate
 from speaker_count.callbacks import quiet
 from speaker_count.compose import compose
 from speaker_count.data import corpus
-from speaker_count.data.datamodule import ClipDataModule, ClipLoader
+from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.data.mixing import permutation
 from speaker_count.results.tables import markdown
 
 ROUNDS = 5
@@ -37,14 +38,14 @@ WARM_UP = 10
 def streaming(data: ClipDataModule) -> dict[str, Callable[[], float]]:
     """Clips a second: through the loader, in a bare loop over the decoded samples, and from the FLAC files."""
     clips, samples = data.clips["train"], data.clips["train"].samples
-    plan = clips.plan(0, STREAMED)
+    plan = clips.plan()[permutation(f"order/{data.seed}/0", STREAMED)]  # the loader's first epoch
     root = corpus.find_root(data.root)
     listed = corpus.index(data.root, *data.subsets, utterance_list=data.utterance_list)
     paths = dict(zip(listed.utterances, listed.paths, strict=True))
     files = [str(root / paths[name]) for name in data.pool.utterances]
 
     def loader() -> float:
-        return rate(len(batch["count"]) for batch in ClipLoader(clips, data.batch_size))
+        return rate(len(batch["count"]) for batch in data.train_dataloader())
 
     def bare() -> float:
         pool = data.pool.samples
@@ -100,7 +101,7 @@ class Stopwatch(pl.Callback):
 
 def training(data: ClipDataModule, model: str) -> dict[str, Callable[[], float]]:
     """Clips a second on the same batches, ready in memory: through Lightning, and in a bare PyTorch loop."""
-    loader = iter(ClipLoader(data.clips["train"], data.batch_size))
+    loader = iter(data.train_dataloader())
     batches = [next(loader) for _ in range(WARM_UP + TRAINED)]
     config = compose([f"model={model}"])
     config.trainer.callbacks = []

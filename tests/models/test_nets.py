@@ -31,19 +31,25 @@ DROPOUT = {"spec_1": [0.2], "spec_2": [0.2, 0.4], "spec_4": [0.2, 0.2, 0.4]}
 NETS = sorted(path.stem for path in (CONFIG_DIR / "model").glob("*.yaml"))
 
 
+def build(name):
+    torch.manual_seed(0)
+    return instantiate(compose([f"model={name}"]).model, _convert_="all")
+
+
 @pytest.fixture(params=NETS)
 def net(request):
-    torch.manual_seed(0)
-    return request.param, instantiate(compose([f"model={request.param}"]).model, _convert_="all")
+    return request.param, build(request.param)
 
 
-def test_has_the_paper_s_number_of_parameters(net):
-    name, module = net
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_has_the_paper_s_number_of_parameters(name):
+    module = build(name)
     assert sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad) == PARAMETERS[name]
 
 
-def test_has_the_paper_s_shapes(net):
-    name, module = net
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_has_the_paper_s_shapes(name):
+    module = build(name)
     sizes, probabilities = [], []
     for layer in module.net.modules():
         if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.MaxPool1d | nn.MaxPool2d):
