@@ -8,7 +8,7 @@ import logging
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,20 +89,12 @@ def compose_like(result: Mapping[str, Any], overrides: Sequence[str], config_dir
     base = [f"{group}={result[group]['name']}" for group in ("data", "mix") if group not in named]
     config = compose([*base, *overrides], config_dir)
     for group in {"data", "mix"} - named:
-        known = {key for key, _ in _leaves(_values(OmegaConf.to_container(config[group])), group)}
-        for key, value in _leaves(result[group], group):
+        known = {key for key, _ in jobs.leaves(_values(OmegaConf.to_container(config[group])), f"{group}.")}
+        for key, value in jobs.leaves(result[group], f"{group}."):
             if key in known and not any(key == name or key.startswith(f"{name}.") for name in named):
                 OmegaConf.update(config, key, value)
     config.trainer.callbacks = []  # nothing is trained, nothing saved
     return config
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}.{key}")
-        else:
-            yield f"{prefix}.{key}", value
 
 
 def main() -> None:

@@ -68,15 +68,16 @@ def identity(config: Mapping[str, Any], choices: Mapping[str, str], corpus_sha25
         choices: of the groups `data`, `mix` and `model`.
         corpus_sha256: of the index of the corpus, wherever it lies.
     """
-    values = {key: value for key, value in _leaves(config) if not _is_outside(key)}
+    values = {key: value for key, value in leaves(config) if not _is_outside(key)}
     names = {group: choices[group] for group in ("data", "mix", "model")}
     return {**names, "corpus": corpus_sha256, **values}
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a tree by their dotted keys."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

@@ -20,7 +20,7 @@ def installed(tmp_path_factory):
     return folder / "site"
 
 
-def test_trains_an_epoch_in_an_empty_folder_with_the_configs_that_came_along(command, installed, tree, tmp_path):
+def test_trains_an_epoch_in_an_empty_folder_with_the_configs_that_came_along(installed, tree, tmp_path):
     script = "import speaker_count, speaker_count.cli; print(speaker_count.CONFIG_DIR); speaker_count.cli.main()"
     arguments = ("train", *SMALL, f"data.root={tree}", "trainer.max_epochs=1", "logger=csv")
     environment = {
