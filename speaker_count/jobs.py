@@ -63,12 +63,14 @@ def _is_outside(key: str) -> bool:
 def identity(config: Mapping[str, Any], choices: Mapping[str, str], corpus_sha256: str) -> dict[str, Any]:
     """What a run is, as dotted keys and plain values: two runs with equal identities give equal results.
 
+    A key whose value is None is left out: a choice that is not made is no part of what a run is.
+
     Args:
         config: the resolved config, plain.
         choices: of the groups `data`, `mix` and `model`.
         corpus_sha256: of the index of the corpus, wherever it lies.
     """
-    values = {key: value for key, value in leaves(config) if not _is_outside(key)}
+    values = {key: value for key, value in leaves(config) if value is not None and not _is_outside(key)}
     names = {group: choices[group] for group in ("data", "mix", "model")}
     return {**names, "corpus": corpus_sha256, **values}
 

@@ -152,8 +152,9 @@ class ClipDataModule(pl.LightningDataModule):
         most = max(self.mix.counts)
         if len(clips.roster.speakers) < most:
             raise UserError(
-                f"{where} has {len(clips.roster.speakers)} speakers with {self.mix.clip_seconds} s of speech, but "
-                f"mix.counts asks for {most} at a time: use a corpus with more speakers, or smaller mix.counts"
+                f"{where} has {len(clips.roster.speakers)} speakers with {self.mix.clip_seconds} s of speech"
+                + (f", {self.mix.min_active:.0%} of it active (mix.min_active)" if self.mix.min_active else "")
+                + f", but mix.counts asks for {most} at a time: use a corpus with more speakers, or smaller mix.counts"
             )
         for sex, number in zip(corpus.SEXES, clips.roster.of_sex, strict=True):
             if number < most:
@@ -167,7 +168,7 @@ class Clips:
     def __init__(self, pool: Pool, split: str, mix: mixing.Mix):
         self.pool, self.split, self.mix = pool, split, mix
         self.samples = round(mix.clip_seconds * pool.sample_rate)
-        self.roster = mixing.Roster.of(pool, split, self.samples)
+        self.roster = mixing.Roster.of(pool, split, self.samples, mix.min_active)
 
     def __len__(self) -> int:
         return self.mix.clips[self.split]
@@ -184,11 +185,13 @@ class Clips:
             counts=self.mix.counts,
             samples=self.samples,
             roster=self.roster,
+            gain_db=self.mix.gain_db,
+            level_db=self.mix.level_db,
         )
 
     def render(self, plan: mixing.Plan) -> np.ndarray:
         """`(clips, samples)` int16."""
-        return mixing.mix(self.pool, plan)[0]
+        return mixing.mix(self.pool, plan).clips
 
     def batches(self, batch_size: int = 1024) -> Iterator[tuple[mixing.Plan, np.ndarray]]:
         """All clips in plan order, with their plan, a few at a time."""

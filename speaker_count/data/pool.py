@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 import soundfile
 from tqdm import tqdm
 
+from speaker_count.data.activity import active_before, frame_length
 from speaker_count.data.corpus import SEXES, SPLITS, Corpus
 from speaker_count.errors import UserError
 
 log = logging.getLogger(__name__)
-FORMAT = 1  # of the pool's files; part of its key
+FORMAT = 2  # of the pool's files; part of its key
 DECODED_AHEAD = 64  # utterances in memory at a time while a pool is built
 
 
@@ -36,6 +37,10 @@ class Pool:
         speakers: `(speakers,)` names.
         sexes, splits: `(speakers,)` int8, indices into `SEXES` and `SPLITS`.
         sample_rate: in Hz.
+        active_before: int32, of each utterance `frames // frame_length + 1` numbers as `activity.active_before` gives
+            them, all behind one another; a memory map.
+        activity_offsets: `(utterances,)` int64, where in `active_before` an utterance begins.
+        frame_length: of a frame of activity, in samples.
         damaged: path and reason of each utterance that was left out.
         sha256: of the index: the corpus as every run names it, wherever its files lie.
     """
@@ -52,6 +57,7 @@ class Pool:
         self.sample_rate: int = description["sample_rate"]
         self.damaged: list[dict[str, str]] = description["damaged"]
         self.samples_sha256: str = description["samples_sha256"]
+        self.activity_sha256: str = description["activity_sha256"]
         table = pq.read_table(self.path / "index.parquet")
         column = {name: table[name].to_numpy() for name in table.column_names}
         self.utterances = column["utterance"].astype(str)
@@ -66,21 +72,44 @@ class Pool:
         samples = self.path / "samples.int16"
         if samples.stat().st_size != 2 * self.frames.sum():
             raise ValueError("samples are missing")
+        self.frame_length = frame_length(self.sample_rate)
+        counted = self.frames // self.frame_length + 1
+        self.activity_offsets = np.cumsum(counted) - counted
+        activity = self.path / "activity.int32"
+        if activity.stat().st_size != 4 * counted.sum():
+            raise ValueError("activity is missing")
         # slices of an ndarray cost a third of slices of a memmap
         self.samples = np.asarray(np.memmap(samples, "<i2", "r"))
+        self.active_before = np.asarray(np.memmap(activity, "<i4", "r"))
 
     def __reduce__(self):
         return Pool, (self.path,)
 
+    def active_share(self, utterances: np.ndarray, starts: np.ndarray, samples: int) -> np.ndarray:
+        """How much of each crop the speaker is active in, from 0 to 1, in the shape of `utterances`, float32.
+
+        Args:
+            utterances: rows.
+            starts: first sample of each crop within its utterance; counted from the beginning of its frame.
+            samples: length of a crop.
+        """
+        length = max(1, samples // self.frame_length)
+        first = starts // self.frame_length
+        last = np.minimum(first + length, self.frames[utterances] // self.frame_length)
+        begins = self.activity_offsets[utterances]
+        active = self.active_before[begins + last] - self.active_before[begins + first]
+        return (active / length).astype(np.float32)
+
     def verify(self) -> None:
-        """Read all samples and compare their SHA-256.
+        """Read all samples and their activity, and compare their SHA-256.
 
         Raises:
             UserError: they are not the ones that were decoded.
         """
-        with open(self.path / "samples.int16", "rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != self.samples_sha256:
-                raise UserError(f"the pool {self.path} is damaged: delete that folder, and it is made again")
+        for name, expected in (("samples.int16", self.samples_sha256), ("activity.int32", self.activity_sha256)):
+            with open(self.path / name, "rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != expected:
+                    raise UserError(f"the pool {self.path} is damaged: delete that folder, and it is made again")
 
 
 def build(corpus: Corpus, cache: str | Path, sample_rate: int, force: bool = False) -> Path:
@@ -144,25 +173,28 @@ def _decode(corpus: Corpus, path: Path, sample_rate: int) -> None:
     try:
         frames = np.zeros(len(corpus.utterances), np.int64)
         damaged = []
-        digest = hashlib.sha256()
+        digests = [hashlib.sha256(), hashlib.sha256()]
         # appended in order with plain writes: on a full disk a write raises, where a memory map would kill the process
-        with open(partial / "samples.int16", "wb") as file:
-            for row, samples in enumerate(_decoded(corpus, sample_rate)):
-                if isinstance(samples, str):
-                    damaged.append({"path": str(corpus.paths[row]), "reason": samples})
+        with open(partial / "samples.int16", "wb") as speech, open(partial / "activity.int32", "wb") as activity:
+            for row, decoded in enumerate(_decoded(corpus, sample_rate)):
+                if isinstance(decoded, str):
+                    damaged.append({"path": str(corpus.paths[row]), "reason": decoded})
                     continue
-                file.write(samples.data)
-                digest.update(samples.data)
-                frames[row] = len(samples)
-            file.flush()
-            os.fsync(file.fileno())
+                for file, digest, values in zip((speech, activity), digests, decoded, strict=True):
+                    file.write(values.data)
+                    digest.update(values.data)
+                frames[row] = len(decoded[0])
+            for file in (speech, activity):
+                file.flush()
+                os.fsync(file.fileno())
         _check_damaged(damaged, corpus)
         _write_index(corpus, frames, partial / "index.parquet")
         description = {
             "format": FORMAT,
             "root": str(corpus.root.absolute()),
             "sample_rate": sample_rate,
-            "samples_sha256": digest.hexdigest(),
+            "samples_sha256": digests[0].hexdigest(),
+            "activity_sha256": digests[1].hexdigest(),
             "damaged": damaged,
         }
         (partial / "pool.json").write_text(json.dumps(description, indent=1))
@@ -173,8 +205,8 @@ def _decode(corpus: Corpus, path: Path, sample_rate: int) -> None:
         raise
 
 
-def _decoded(corpus: Corpus, sample_rate: int) -> Iterator[np.ndarray | str]:
-    """Each utterance's samples, or the reason why it has none, in the corpus's order."""
+def _decoded(corpus: Corpus, sample_rate: int) -> Iterator[tuple[np.ndarray, np.ndarray] | str]:
+    """Each utterance's samples and their activity, or the reason why it has none, in the corpus's order."""
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with (
         ThreadPoolExecutor(workers) as threads,  # soundfile decodes without the interpreter's lock
@@ -182,12 +214,12 @@ def _decoded(corpus: Corpus, sample_rate: int) -> Iterator[np.ndarray | str]:
     ):
         for start in range(0, len(corpus.paths), DECODED_AHEAD):
             paths = [corpus.root / path for path in corpus.paths[start : start + DECODED_AHEAD]]
-            for samples in threads.map(_decode_one, paths, [sample_rate] * len(paths)):
-                yield samples
+            for decoded in threads.map(_decode_one, paths, [sample_rate] * len(paths)):
+                yield decoded
                 bar.update()
 
 
-def _decode_one(path: Path, sample_rate: int) -> np.ndarray | str:
+def _decode_one(path: Path, sample_rate: int) -> tuple[np.ndarray, np.ndarray] | str:
     try:
         with soundfile.SoundFile(path) as file:
             if file.samplerate != sample_rate:
@@ -207,7 +239,7 @@ def _decode_one(path: Path, sample_rate: int) -> np.ndarray | str:
         return "empty"
     if len(samples) < expected:
         return f"truncated: {len(samples)} of {expected} samples"
-    return samples.astype("<i2", copy=False)
+    return samples.astype("<i2", copy=False), active_before(samples, sample_rate).astype("<i4", copy=False)
 
 
 def _check_damaged(damaged: list[dict[str, str]], corpus: Corpus) -> None:

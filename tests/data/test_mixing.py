@@ -1,5 +1,6 @@
 """The plan and the mix against a plain reference: one clip, one voice, one word at a time."""
 
+import dataclasses
 import hashlib
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 
 from speaker_count.data import mixing
 from speaker_count.data.corpus import SPLITS
@@ -96,7 +98,7 @@ def test_any_slice_can_be_drawn_by_itself(make_data):
     whole = clips.plan()
     for start, stop in ((0, 1), (5, 17), (94, 96)):
         part, same = clips.plan(start, stop), whole[start:stop]
-        for column in ("index", "count", "speakers", "utterances", "starts", "sexes", "gains", "scale"):
+        for column in ("index", "count", "speakers", "utterances", "starts", "sexes", "activity", "gains", "scale"):
             assert np.array_equal(getattr(part, column), getattr(same, column)), column
 
 
@@ -147,14 +149,76 @@ def test_gains_scale_and_clipping():
         utterances=np.array([[0, 1], [0, 1]], np.int32),
         starts=np.zeros((2, 2), np.int64),
         sexes=np.zeros((2, 2), np.int8),
+        activity=np.ones((2, 2), np.float32),
         gains=np.array([[1, 1], [2, 0.5]], np.float32),
         scale=np.array([1, 4], np.float32),
         samples=4,
     )
-    clips, clipped = mixing.mix(pool, plan)
+    clips, clipped, _ = mixing.mix(pool, plan)
     assert clips.dtype == np.int16
     assert clips.tolist() == [[25_000, -25_000, 4, 4], [32_767, -32_768, 16, 24]]  # 3.5 and 4.5 go to the even 4
     assert clipped.tolist() == [0, 2]
+
+
+def test_level_blind_clips_have_one_level_and_the_paper_s_crops(make_data):
+    crops = make_data().clips["test"].plan()
+    clips = make_data(mix=mix_of(gain_db=(-5, 5), level_db=-26)).clips["test"]
+    plan = clips.plan()
+    assert np.array_equal(plan.starts, crops.starts)  # the protocols differ in levels alone
+    gains = 20 * np.log10(plan.gains[plan.gains > 0])
+    assert gains.min() < -4
+    assert gains.max() > 4
+    assert abs(gains).max() <= 5.001
+    mixture = mixing.mix(clips.pool, plan)
+    level = np.sqrt(np.square(mixture.clips, dtype=np.float64).mean(axis=1))
+    assert 20 * np.log10(level / 32_768) == pytest.approx(-26, abs=0.01)
+    fixed = mixing.mix(clips.pool, dataclasses.replace(plan, scale=mixture.scale, level=None))
+    assert np.array_equal(fixed.clips, mixture.clips)  # the scale that is told is the one that was used
+    one = clips.plan(5, 6)
+    assert np.array_equal(clips.render(one)[0], mixture.clips[5])
+
+
+def test_sources_sum_up_to_the_clip(make_data):
+    clips = make_data(mix=mix_of(gain_db=(-5, 5), level_db=-26)).clips["test"]
+    plan = clips.plan(0, 12)
+    for voices, clip, count in zip(mixing.sources(clips.pool, plan), clips.render(plan), plan.count, strict=True):
+        assert voices.shape == (count, SAMPLES)
+        assert abs(voices.sum(axis=0, dtype=np.int64) - clip).max() <= 2
+
+
+def pauses(tmp_path):
+    """Speakers who hum in the first second of three, and in the second utterance not at all but for a click."""
+    tree = make_tree(tmp_path / "tree", seconds=3)
+    for path in tree.rglob("*.flac"):
+        samples, _ = soundfile.read(path, dtype="int16")
+        samples[SAMPLES:] = 3
+        if path.stem.endswith("1"):
+            samples[:SAMPLES] = 3
+            samples[100:900] = 9000
+        soundfile.write(path, samples, SAMPLES)
+    return tree
+
+
+def test_activity_and_crops_that_are_active(make_data, tmp_path):
+    tree = pauses(tmp_path)
+    plan = make_data(tree, mix=mix_of(test=600)).clips["test"].plan()
+    hums = (plan.utterances % 2 == 0) & (plan.utterances >= 0)
+    expected = np.clip((SAMPLES - plan.starts) / SAMPLES, 0, 1)
+    assert plan.activity[hums] == pytest.approx(expected[hums], abs=0.011)  # to the nearest frames of 10 ms
+    assert plan.activity[~hums].max() <= 0.06
+    assert plan.activity[plan.utterances < 0].max() == 0
+
+    active = make_data(tree, mix=mix_of(test=600, min_active=0.3)).clips["test"].plan()
+    heard = active.utterances >= 0
+    assert active.activity[heard].min() == pytest.approx(0.3)
+    assert set(active.utterances[heard] % 2) == {0}  # the clicks are too short
+    assert 11_200 < active.starts.max() < 71 * 160  # from frame 70 on, 30 % are active; after it, less
+    assert abs(active.starts[heard].mean() / (71 * 160 / 2) - 1) < 0.05  # evenly among them
+
+
+def test_too_few_speakers_who_are_active_enough_is_told(make_data, tmp_path):
+    with pytest.raises(UserError, match=r"0 speakers with 2\.0 s of speech, 90% of it active \(mix.min_active\)"):
+        make_data(pauses(tmp_path), mix=mix_of(min_active=0.9, clip_seconds=2.0))
 
 
 def test_clips_of_any_length_and_count(make_data):
@@ -164,7 +228,18 @@ def test_clips_of_any_length_and_count(make_data):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"counts": ()}, {"counts": (0, 1)}, {"counts": (2, 1)}, {"clip_seconds": 0}, {"test": 0}]
+    "changes",
+    [
+        {"counts": ()},
+        {"counts": (0, 1)},
+        {"counts": (2, 1)},
+        {"clip_seconds": 0},
+        {"test": 0},
+        {"min_active": 2},
+        {"gain_db": (5, -5)},
+        {"gain_db": 5},
+        {"level_db": 3},
+    ],
 )
 def test_an_impossible_mix_is_told(changes):
     with pytest.raises(UserError, match=r"mix\."):

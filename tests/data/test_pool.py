@@ -143,6 +143,10 @@ def test_a_pool_that_was_cut_or_changed_is_told(tree, tmp_path):
     (path / "samples.int16").write_bytes(samples[:-2])
     with pytest.raises(UserError, match="is damaged: delete"):
         pool.Pool(path)
+    (path / "samples.int16").write_bytes(samples)
+    (path / "activity.int32").unlink()
+    with pytest.raises(UserError, match="is damaged: delete"):
+        pool.Pool(path)
 
 
 def test_a_folder_that_cannot_be_written_is_told(tree, tmp_path):
