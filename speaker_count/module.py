@@ -1,5 +1,7 @@
 """The LightningModules: a net, its loss, its metrics, its optimiser."""
 
+import functools
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +15,8 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 
 from speaker_count import labels
 from speaker_count.errors import UserError, check_number
+
+log = logging.getLogger(__name__)
 
 FULL_SCALE = 32_768  # clips are 16-bit integers; nets see them divided by it
 VALIDATION_SETS = ("val", "train")  # as the DataModule orders them; the second where `evaluate_train` is on
@@ -162,17 +166,37 @@ class SpectrogramCounter(SpeakerCounter):
 
     Args:
         n_fft, hop_length: of the spectrogram, in samples; see `torchaudio.transforms.Spectrogram`.
+        autocast: compute the blocks in bfloat16 where that is fast: clips on the CPU, and a processor with
+            `AVX512_BF16` (AMD from Zen 4 on, Intel Xeon from Sapphire Rapids on). Weights, their gradients, batch
+            norm's statistics, the spectrogram, the logits and the loss stay float32. Elsewhere, and where false, all
+            of it is float32.
     """
 
     kind = "spectrogram"
 
-    def __init__(self, *args: Any, n_fft: int = 400, hop_length: int = 200, **kwargs: Any):
+    def __init__(self, *args: Any, n_fft: int = 400, hop_length: int = 200, autocast: bool = False, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        self.autocast = autocast
         self.net.to(memory_format=torch.channels_last)  # the same function, in less time on a CPU
         self.spectrogram = nn.Sequential(Spectrogram(n_fft, hop_length=hop_length), AmplitudeToDB("power"))
 
     def features(self, waveform: Tensor) -> Tensor:
         return self.spectrogram(waveform)[:, None]  # (batch, 1, frequency, time)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        if not (self.autocast and waveform.device.type == "cpu" and bfloat16_is_fast()):
+            return super().forward(waveform)
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(waveform).float()
+
+
+@functools.cache  # a property of the processor, told once
+def bfloat16_is_fast() -> bool:
+    """Whether this processor multiplies bfloat16 faster than float32."""
+    fast = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    if not fast:
+        log.warning("this processor has no AVX512_BF16: spectrogram nets compute in float32, which takes longer")
+    return fast
 
 
 def load_weights(module: SpeakerCounter, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 
@@ -21,11 +22,27 @@ class SpectrogramCNN(nn.Module):
             # pooling first gives the same function, and ReLU a quarter of the work
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.MaxPool2d(2), nn.ReLU()]
             if probability:
-                layers.append(nn.Dropout(probability))
+                layers.append(Dropout(probability))
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(channels[-1], classes)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """`(batch, 1, frequency, time)` in decibels -> logits `(batch, classes)`."""
         features = self.features(spectrogram)  # (batch, channels, frequency, time)
-        return self.classifier(features.mean(dim=(2, 3)))  # (batch, classes)
+        with torch.autocast(features.device.type, enabled=False):  # a bfloat16 logit has three digits: too many ties
+            return self.classifier(features.float().mean(dim=(2, 3)))  # (batch, classes)
+
+
+class Dropout(nn.Dropout):
+    """Dropout, but for bfloat16 on a CPU from 16 random bits an element (PyTorch's mask takes a fifth of such a step).
+
+    The probability is then rounded to a multiple of 2**-16.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        if not self.training or self.p == 1 or features.dtype != torch.bfloat16 or features.device.type != "cpu":
+            return super().forward(features)
+        words = torch.empty(-(-features.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        bits = words.view(torch.int16)[: features.numel()].as_strided(features.shape, features.stride())
+        kept = bits >= round(self.p * 2**16) - 2**15
+        return features * kept.to(features.dtype).mul_(1 / (1 - self.p))

@@ -1,12 +1,16 @@
 """The nets against the paper's parameter counts and the shapes inside them."""
 
+import logging
+
 import pytest
 import torch
 from hydra.utils import instantiate
 from torch import nn
 
 from speaker_count import CONFIG_DIR
+from speaker_count import module as modules
 from speaker_count.compose import compose
+from speaker_count.models.spectrogram import Dropout
 
 PARAMETERS = {
     "m3": 5_923,
@@ -28,12 +32,29 @@ SIZES = {  # after each convolution and pooling: time steps, or frequency x time
 }
 CHANNELS = {"m3": 32, "m5": 128, "m11": 256, "m18": 256, "spec_1": 32, "spec_2": 32, "spec_4": 64}
 DROPOUT = {"spec_1": [0.2], "spec_2": [0.2, 0.4], "spec_4": [0.2, 0.2, 0.4]}
+SPECTROGRAM_NETS = [name for name in PARAMETERS if name.startswith("spec")]
 NETS = sorted(path.stem for path in (CONFIG_DIR / "model").glob("*.yaml"))
 
 
-def build(name):
+def build(name, *overrides):
     torch.manual_seed(0)
-    return instantiate(compose([f"model={name}"]).model, _convert_="all")
+    return instantiate(compose([f"model={name}", *overrides]).model, _convert_="all")
+
+
+def noise(clips):
+    """Clips of noise, each at a level and with a low-pass of its own."""
+    random = torch.Generator().manual_seed(1)
+    white = torch.randn(clips, 16_000 + clips, generator=random)
+    waves = [
+        white[i, i:][:16_000] + i / 4 * white[i].cumsum(0)[:16_000].diff(prepend=white[i, :1]) for i in range(clips)
+    ]
+    return (torch.stack(waves) * torch.logspace(2, 3.3, clips)[:, None]).clamp(-32_768, 32_767).to(torch.int16)
+
+
+@pytest.fixture
+def fast_bfloat16(monkeypatch):
+    """bfloat16 is used, be this processor fast at it or not."""
+    monkeypatch.setattr(modules, "bfloat16_is_fast", lambda: True)
 
 
 @pytest.fixture(params=NETS)
@@ -92,3 +113,88 @@ def test_the_spectrogram_is_torchaudio_s_in_decibels():
     assert (
         abs(picture[:, 1:-1].max() - 10 * torch.log10(torch.tensor(100.0**2))) < 0.1
     )  # a Hann window of 400 sums to 200
+
+
+def gradients(module, waveform, target):
+    """The loss and its gradients in training mode without dropout, as one vector; logits in evaluation mode."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+    logits = module.train()(waveform)
+    assert logits.dtype == torch.float32
+    loss = nn.functional.cross_entropy(logits, target)
+    vector = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(module.parameters()))])
+    with torch.inference_mode():
+        return loss.detach(), vector, module.eval()(waveform)
+
+
+@pytest.mark.parametrize("name", SPECTROGRAM_NETS)
+def test_bfloat16_computes_the_same_function(name, fast_bfloat16):
+    waveform, target = noise(9), torch.arange(9) % 3
+    loss, vector, logits = gradients(build(name, "model.autocast=false"), waveform, target)
+    loss_16, vector_16, logits_16 = gradients(build(name), waveform, target)
+    assert not torch.equal(logits, logits_16)  # it was used
+    assert vector_16.dtype == logits_16.dtype == torch.float32
+    torch.testing.assert_close(loss_16, loss, rtol=0, atol=0.01)
+    torch.testing.assert_close(logits_16, logits, rtol=0, atol=0.03)
+    assert nn.functional.cosine_similarity(vector_16, vector, dim=0) > 0.99
+
+
+@pytest.mark.parametrize("name", SPECTROGRAM_NETS)
+def test_without_autocast_all_is_plain_float32(name, fast_bfloat16):
+    module, waveform = build(name, "model.autocast=false"), noise(3)
+    plain = nn.Sequential()
+    for layer in module.net.features:
+        plain.append(nn.Dropout(layer.p) if isinstance(layer, nn.Dropout) else layer)
+    torch.manual_seed(2)
+    logits = module(waveform)
+    torch.manual_seed(2)
+    assert torch.equal(logits, module.net.classifier(plain(module.features(waveform / 32_768)).mean((2, 3))))
+
+
+def test_a_processor_slow_at_bfloat16_computes_in_float32_and_says_so_once(monkeypatch, caplog):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    modules.bfloat16_is_fast.cache_clear()
+    waveform = noise(3)
+    try:
+        with caplog.at_level(logging.WARNING):
+            logits = [build("spec_1", f"model.autocast={on}").eval()(waveform) for on in ("true", "true", "false")]
+        assert torch.equal(logits[0], logits[1])
+        assert torch.equal(logits[0], logits[2])
+        assert [record.message for record in caplog.records] == [
+            "this processor has no AVX512_BF16: spectrogram nets compute in float32, which takes longer"
+        ]
+    finally:
+        modules.bfloat16_is_fast.cache_clear()
+
+
+def test_bfloat16_training_repeats_bit_for_bit(fast_bfloat16):
+    def trained():
+        module = build("spec_2", "model.learning_rate=0.01")
+        optimiser = module.configure_optimizers()
+        for _ in range(4):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(module(noise(6)), torch.arange(6) % 3).backward()
+            optimiser.step()
+        return module.state_dict()
+
+    first, second = trained(), trained()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert all(value.isfinite().all() for value in first.values())
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.2, 0.4, 1.0])
+def test_dropout_of_bfloat16(probability):
+    layer = Dropout(probability)
+    for shape in ((3, 5, 7, 9), (64, 32, 25, 10)):
+        features = torch.ones(shape, dtype=torch.bfloat16).to(memory_format=torch.channels_last).requires_grad_()
+        dropped = layer(features)
+        dropped.sum().backward()
+        assert torch.equal(features.grad, dropped)
+        assert dropped.stride() == features.stride()
+        assert set(dropped.unique().tolist()) <= {0.0, torch.tensor(1 / max(1 - probability, 0.1)).bfloat16().item()}
+    of_a_word = (dropped == 0).float().permute(0, 2, 3, 1).reshape(-1, 4)  # the four that one random word decides
+    assert of_a_word.mean(dim=0).tolist() == pytest.approx([probability] * 4, abs=0.006)  # four standard deviations
+    if 0 < probability < 1:
+        assert of_a_word.T.corrcoef().triu(1).abs().max() < 0.02
+    assert torch.equal(layer.eval()(features), features)
