@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from speaker_count.compose import compose
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.data.pool import Pool
+from speaker_count.errors import UserError
 
 
 def main() -> None:
@@ -19,6 +20,8 @@ def main() -> None:
 
     config = compose(arguments.overrides, arguments.config_dir)
     datamodule: ClipDataModule = instantiate(config.data, mix=config.mix, _convert_="all")
+    if datamodule.rendered:
+        raise UserError(f"data={config.data.name} needs no preparation: its clips are verified whenever they are used")
     datamodule.download()
     path = datamodule.prepare_data(config.force)
     Pool(path).verify()

@@ -28,6 +28,15 @@ ARCHIVES = {
     "train-clean-360": "146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf",
     "train-other-500": "ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2",
 }
+ARCHIVE_BYTES = {  # how large they are
+    "dev-clean": 337_926_286,
+    "dev-other": 314_305_928,
+    "test-clean": 346_663_984,
+    "test-other": 328_757_843,
+    "train-clean-100": 6_387_309_499,
+    "train-clean-360": 23_049_477_885,
+    "train-other-500": 30_593_501_606,
+}
 TRIES = 5  # in a row without a byte
 TIMEOUT = 30  # seconds of silence
 BLOCK = 1 << 16  # a connection that breaks loses what it sent of one

@@ -7,15 +7,16 @@ A clip of n voices is `(x1 + ... + xn) / n`, the mean of n one-second crops of n
 of its own, and each clip be brought to one level.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
 
+from speaker_count.data import draws
 from speaker_count.data.corpus import SPLITS
 from speaker_count.data.pool import Pool
+from speaker_count.data.roster import Roster
 from speaker_count.errors import UserError, check_number
 
 FULL_SCALE = 32_768  # a clip divided by it lies in [-1, 1)
@@ -132,84 +133,6 @@ class Mixture(NamedTuple):
     scale: np.ndarray
 
 
-@dataclass(frozen=True)
-class Roster:
-    """Who can be drawn: the speakers of a split, by sex, with their utterances that are at least a clip long.
-
-    The places at which a crop can begin are counted through, utterance after utterance. They come in runs of places
-    that follow one another: one run an utterance, or more where only active crops are wanted.
-
-    Attributes:
-        speakers: `(speakers,)` rows in the pool, the first sex's in the pool's order, then the second's.
-        first_of_sex, of_sex: `(sexes,)` where each sex begins in `speakers`, and how many it has.
-        first, utterance_count: `(speakers,)` where a speaker begins in `utterances`, and how many they have.
-        utterances: rows in the pool.
-        starts, starts_before: `(utterances,)` how many places a crop can begin at, and how many come before.
-        run_start, run_before: `(runs,)` the sample at which a run begins, and how many places come before.
-    """
-
-    speakers: np.ndarray
-    first_of_sex: np.ndarray
-    of_sex: np.ndarray
-    first: np.ndarray
-    utterance_count: np.ndarray
-    utterances: np.ndarray
-    starts: np.ndarray = field(repr=False)
-    starts_before: np.ndarray = field(repr=False)
-    run_start: np.ndarray = field(repr=False)
-    run_before: np.ndarray = field(repr=False)
-
-    @classmethod
-    def of(cls, pool: Pool, split: str, samples: int, min_active: float | None = None) -> "Roster":
-        wanted = (pool.splits[pool.speaker] == SPLITS.index(split)) & (pool.frames >= samples)
-        utterances = np.flatnonzero(wanted)
-        owner = pool.speaker[utterances]
-        utterances = utterances[np.lexsort((utterances, owner, pool.sexes[owner]))]
-        if min_active:
-            run, run_start, run_length = _active_runs(pool, utterances, samples, min_active)
-            starts = np.bincount(run, run_length, len(utterances)).astype(np.int64)
-            utterances, starts = utterances[starts > 0], starts[starts > 0]
-        else:
-            starts = run_length = pool.frames[utterances] - samples + 1
-            run_start = np.zeros(len(utterances), np.int64)
-        owner = pool.speaker[utterances]
-        begins = np.flatnonzero(np.diff(owner, prepend=-1))
-        of_sex = np.bincount(pool.sexes[owner[begins]], minlength=2)
-        return cls(
-            speakers=owner[begins],
-            first_of_sex=np.cumsum(of_sex) - of_sex,
-            of_sex=of_sex,
-            first=begins,
-            utterance_count=np.diff(begins, append=len(utterances)),
-            utterances=utterances,
-            starts=starts,
-            starts_before=np.cumsum(starts) - starts,
-            run_start=run_start,
-            run_before=np.cumsum(run_length) - run_length,
-        )
-
-    def place(self, utterances: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-        """The first sample of the crops that begin at these places of their utterances."""
-        places = self.starts_before[utterances] + ranks
-        run = np.searchsorted(self.run_before, places, side="right") - 1
-        return self.run_start[run] + places - self.run_before[run]
-
-
-def _active_runs(
-    pool: Pool, utterances: np.ndarray, samples: int, min_active: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where crops can begin that are active enough, as runs: position in `utterances`, first sample, and length."""
-    runs = [(np.zeros(0, np.int64),) * 3]
-    for position, utterance in enumerate(utterances.tolist()):
-        last = int(pool.frames[utterance]) - samples
-        frames = np.arange(last // pool.frame_length + 1)
-        share = pool.active_share(np.full(len(frames), utterance), frames * pool.frame_length, samples)
-        edges = np.flatnonzero(np.diff(share >= np.float32(min_active), prepend=False, append=False))
-        begin, end = edges[::2] * pool.frame_length, np.minimum(edges[1::2] * pool.frame_length, last + 1)
-        runs.append((np.full(len(begin), position), begin, end - begin))
-    return tuple(np.concatenate(column) for column in zip(*runs, strict=True))
-
-
 def plan(
     pool: Pool,
     split: str,
@@ -242,7 +165,7 @@ def plan(
     count = _balanced_counts(f"count/{split}/{seed}/{epoch}", start, stop, counts)
     voices = max(counts)
     shape = (len(index), voices)
-    words = _words(f"voices/{split}/{seed}/{epoch}", start, stop, 4 * voices).reshape(*shape, 4)
+    words = draws.words(f"voices/{split}/{seed}/{epoch}", start, stop, 4 * voices).reshape(*shape, 4)
 
     clip = np.arange(len(index))
     sexes = np.empty(shape, np.int64)
@@ -250,9 +173,9 @@ def plan(
     drawn = np.zeros((len(index), 2), np.int64)  # how many of each sex are in the clip already
     for voice in range(voices):
         left = roster.of_sex - drawn  # (clips, 2)
-        sex = _below(words[:, voice, 0], 2)
+        sex = draws.below(words[:, voice, 0], 2)
         sex = np.where(left[clip, sex] > 0, sex, 1 - sex)
-        rank = _below(words[:, voice, 1], left[clip, sex])
+        rank = draws.below(words[:, voice, 1], left[clip, sex])
         # a rank among the rest becomes a rank among all by stepping over those before it, the lowest first
         taken = np.sort(np.where(sexes[:, :voice] == sex[:, None], ranks[:, :voice], np.iinfo(np.int64).max), axis=1)
         for other in taken.T:
@@ -261,13 +184,13 @@ def plan(
         sexes[:, voice], ranks[:, voice] = sex, rank
 
     speakers = roster.first_of_sex[sexes] + ranks
-    utterances = roster.first[speakers] + _below(words[..., 2], roster.utterance_count[speakers])
-    starts = roster.place(utterances, _below(words[..., 3], roster.starts[utterances]))
+    utterances = roster.first[speakers] + draws.below(words[..., 2], roster.utterance_count[speakers])
+    starts = roster.place(utterances, draws.below(words[..., 3], roster.starts[utterances]))
     gains = np.ones(shape, np.float32)
     if gain_db is not None:
         choices = _gains(*gain_db)
-        gain_words = _words(f"gains/{split}/{seed}/{epoch}", start, stop, voices)
-        gains = choices[_below(gain_words, len(choices))]
+        gain_words = draws.words(f"gains/{split}/{seed}/{epoch}", start, stop, voices)
+        gains = choices[draws.below(gain_words, len(choices))]
 
     heard = np.arange(voices) < count[:, None]
     rows = roster.utterances[utterances]
@@ -347,38 +270,14 @@ def sources(pool: Pool, plan: Plan) -> list[np.ndarray]:
     return rendered
 
 
-def permutation(name: str, length: int) -> np.ndarray:
-    """The numbers below `length` in an order that follows from `name` alone, `(length,)` int64."""
-    words = _words(name, 0, length, 2).astype(np.uint64)
-    return np.argsort(words[:, 0] << np.uint64(32) | words[:, 1], kind="stable")
-
-
 def _balanced_counts(name: str, start: int, stop: int, counts: Sequence[int]) -> np.ndarray:
     """The count of each clip, `(stop - start,)`: every block of `len(counts)` clips holds each count once."""
     size = len(counts)
     first = start // size
-    words = _words(name, first, -(-stop // size), size)
+    words = draws.words(name, first, -(-stop // size), size)
     order = np.tile(np.asarray(counts, np.int64), (len(words), 1))
     block = np.arange(len(words))
     for last in range(size - 1, 0, -1):  # Fisher and Yates
-        other = _below(words[:, last], last + 1)
+        other = draws.below(words[:, last], last + 1)
         order[block, other], order[:, last] = order[:, last].copy(), order[block, other]
     return order.reshape(-1)[start - first * size : stop - first * size]
-
-
-def _words(name: str, start: int, stop: int, per_item: int) -> np.ndarray:
-    """`(stop - start, per_item)` uint32: the words of items `start` to `stop` in the stream `name`.
-
-    The stream is Philox4x64-10 (Salmon et al. 2011), keyed by the SHA-256 of its name; an item begins at a counter of
-    its own, so that it can be drawn without those before it. Only raw words are used: NumPy may change how it makes
-    other numbers of them.
-    """
-    key = np.frombuffer(hashlib.sha256(name.encode()).digest()[:16], "<u8")
-    blocks = -(-per_item // 8)  # one counter gives four words of 64 bits
-    raw = np.random.Philox(key=key, counter=start * blocks).random_raw((stop - start) * blocks * 4)
-    return raw.astype("<u8").view("<u4").reshape(stop - start, blocks * 8)[:, :per_item]
-
-
-def _below(word: np.ndarray, bound: int | np.ndarray) -> np.ndarray:
-    """Integers in `0..bound - 1` from words of 32 bits: `(word * bound) >> 32`, int64."""
-    return (word.astype(np.uint64) * np.asarray(bound).astype(np.uint64) >> np.uint64(32)).astype(np.int64)

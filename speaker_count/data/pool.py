@@ -129,8 +129,8 @@ def build(corpus: Corpus, cache: str | Path, sample_rate: int, force: bool = Fal
     Raises:
         UserError: too many damaged utterances, a full disk, or a folder that cannot be written.
     """
-    pools = Path(cache).expanduser() / "pools"
-    path = pools / _key(corpus, sample_rate)
+    path = folder(corpus, cache, sample_rate)
+    pools = path.parent
     if path.is_dir() and not force:
         return path
     try:
@@ -146,11 +146,12 @@ def build(corpus: Corpus, cache: str | Path, sample_rate: int, force: bool = Fal
     return path
 
 
-def _key(corpus: Corpus, sample_rate: int) -> str:
+def folder(corpus: Corpus, cache: str | Path, sample_rate: int) -> Path:
+    """Where a corpus's pool is, or will be."""
     versions = f"pool {FORMAT}, libsndfile {soundfile.__libsndfile_version__}, {sample_rate} Hz"
     columns = (corpus.paths, corpus.sizes, *(names[corpus.speaker] for names in _speaker_columns(corpus)))
     lines = [versions, *("\t".join(map(str, row)) for row in zip(*columns, strict=True))]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    return Path(cache).expanduser() / "pools" / hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def _speaker_columns(corpus: Corpus) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

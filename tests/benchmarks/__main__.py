@@ -25,7 +25,7 @@ from speaker_count.callbacks import quiet
 from speaker_count.compose import compose
 from speaker_count.data import corpus
 from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.data.mixing import permutation
+from speaker_count.data.draws import permutation
 from speaker_count.results.tables import markdown
 
 ROUNDS = 5

@@ -15,7 +15,8 @@ from hydra.utils import instantiate
 
 from speaker_count import CONFIG_DIR
 from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.data.mixing import mix, permutation
+from speaker_count.data.draws import permutation
+from speaker_count.data.mixing import mix
 from speaker_count.results.record import read_result
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from speaker_count.data.datamodule import ClipLoader
+from speaker_count.data.loader import ClipLoader
 from speaker_count.errors import UserError
 from tests.conftest import make_tree, mix_of
 

@@ -112,7 +112,7 @@ def test_too_many_damaged_utterances_are_an_error(own_tree, tmp_path):
 
 def test_a_second_process_waits_for_the_first(tree, tmp_path, caplog):
     listed = corpus.index(tree)
-    path = tmp_path / "pools" / pool._key(listed, RATE)
+    path = pool.folder(listed, tmp_path, RATE)
     path.parent.mkdir()
     hold = f"import filelock\nwith filelock.FileLock({str(path.with_suffix('.lock'))!r}): print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
@@ -126,7 +126,7 @@ def test_a_second_process_waits_for_the_first(tree, tmp_path, caplog):
 
 def test_a_killed_build_leaves_nothing_that_is_taken_for_a_pool(tree, tmp_path):
     listed = corpus.index(tree)
-    path = tmp_path / "pools" / pool._key(listed, RATE)
+    path = pool.folder(listed, tmp_path, RATE)
     path.with_suffix(".partial").mkdir(parents=True)
     (path.with_suffix(".partial") / "samples.int16").write_bytes(b"half")
     assert pool.Pool(pool.build(listed, tmp_path, RATE)).frames.sum() == 48 * 1.5 * RATE
