@@ -7,28 +7,25 @@ the last epoch, which is the headline, and as it was after the epoch of the best
 import logging.handlers
 import shlex
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import hydra
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn
-from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from speaker_count import CONFIG_DIR, evaluate, jobs, tracking
 from speaker_count.callbacks import EpochTable, quiet
+from speaker_count.compose import find_own_nets
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.errors import UserError, check_number, user_error
 from speaker_count.module import SpeakerCounter, load_weights
 from speaker_count.results import record, tables
 
 log = logging.getLogger(__name__)
-OmegaConf.register_new_resolver("override_hash", jobs.override_hash, replace=True)
 
 
 def train(config: DictConfig, folder: Path) -> dict[str, Any]:
@@ -140,9 +137,7 @@ def run(config: DictConfig) -> dict[str, Any] | None:
     logging.getLogger().addHandler(handler)
     quiet()
     try:
-        for source in hydra_config.runtime.config_sources:
-            if source.provider == "command-line" and source.path not in sys.path:
-                sys.path.append(source.path)  # --config-dir may hold a user's own nets, too
+        find_own_nets(hydra_config)
         return train(config, folder)
     except Exception as error:
         mistake = user_error(error)
@@ -159,47 +154,6 @@ def run(config: DictConfig) -> dict[str, Any] | None:
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
-
-
-class Sweep(Callback):
-    """Before anything runs: can its folder be written? At the end of a sweep: the table of its runs, and which of them
-    failed and why.
-    """
-
-    def __init__(self):
-        self.results: list[dict[str, Any]] = []
-
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        self._check(config.hydra.run.dir)
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        self._check(config.hydra.sweep.dir)
-
-    def _check(self, folder: str) -> None:
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError as error:
-            print(
-                f"cannot write to {folder}: {error.strerror}; name another folder with hydra.run.dir= (of one run) "
-                "or hydra.sweep.dir= (of a sweep)",
-                file=sys.stderr,
-            )
-            sys.exit(2)
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        self.results.append(job_return.return_value)
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        failed = [result for result in self.results if "failed" in result]
-        finished = [result for result in self.results if "failed" not in result]
-        if finished:
-            print("", *tables.of_metrics(tables.sweep(finished)), sep="\n\n")
-        for result in failed:
-            print(f"failed: {result['job']}: {result['failed']} (see {result['log']})", file=sys.stderr)
-        if failed:
-            print(f"{len(failed)} of {len(self.results)} runs failed", file=sys.stderr)
-            sys.exit(1)
 
 
 main = hydra.main(config_path=str(CONFIG_DIR), config_name="config", version_base="1.3")(run)

@@ -1,0 +1,298 @@
+"""`speaker-count forecast [overrides]`: what `train` with these overrides would do: on which speech, for how long and
+with how much disk on this machine. It trains each net for a second to know, and leaves nothing behind.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from speaker_count.callbacks import quiet
+from speaker_count.compose import compose_jobs
+from speaker_count.data import corpus, download, pool
+from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.data.wav_folder import WavFolder
+from speaker_count.errors import check_number, user_error
+from speaker_count.module import SpeakerCounter
+from speaker_count.pace import Pace, measure
+from speaker_count.results import tables
+
+MOST_SECONDS = 1.5  # a net is tried
+QUICK = 4000  # clips/s, faster than any net: a net is tried no longer than it would be trained at this rate
+DECODED = 1.8  # bytes of a pool for each byte of FLAC
+SYNTHETIC_BYTES = 110_000  # of a decoded utterance of the demo corpus
+# of a run: small files, W&B's among them; two checkpoints, each with the weights and Adam's two averages; predictions
+RUN_BYTES, PARAMETER_BYTES, PREDICTION_BYTES = 400_000, 25, 50
+
+
+class Work(NamedTuple):
+    """What a run has to do: in each epoch, train on some clips and evaluate some; at the end, twice, test some."""
+
+    epochs: int
+    train: int
+    evaluate: int
+    test: int
+
+
+def seconds_of(work: Work, pace: Pace) -> float:
+    """How long the work takes at this pace."""
+    epoch = work.train / pace.train + work.evaluate / pace.evaluate
+    return work.epochs * epoch + 2 * work.test / pace.evaluate
+
+
+def duration(seconds: float) -> str:
+    """As people say it: 40 s, 35 min, 1 h 40 min."""
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min" if seconds >= 90 else f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+@dataclass
+class Job:
+    """A run that is to come.
+
+    Attributes:
+        config: with the `hydra` node.
+        data: not set up.
+        finished: there is nothing to do.
+        done: epochs that are done already, of a run that was cut off.
+        work: what is left of it; None where it is finished or fails.
+        pace, parameters: of its net; None where it was not tried.
+        problem: why it fails.
+    """
+
+    config: DictConfig
+    folder: Path
+    data: ClipDataModule | None = None
+    finished: bool = False
+    done: int = 0
+    work: Work | None = None
+    pace: Pace | None = None
+    parameters: int | None = None
+    problem: Exception | None = None
+
+    @property
+    def clips(self) -> int:
+        """How many it will be trained on, counted anew in each epoch."""
+        return self.work.epochs * self.work.train if self.work else 0
+
+    @property
+    def seconds(self) -> float:
+        """How long it will take; 0 where there is nothing to do or the net was not tried."""
+        return seconds_of(self.work, self.pace) if self.work and self.pace else 0.0
+
+    @property
+    def bytes(self) -> int:
+        """What it adds to its folder."""
+        if self.work is None or self.parameters is None:
+            return 0
+        return RUN_BYTES + PARAMETER_BYTES * self.parameters + PREDICTION_BYTES * self.work.test
+
+
+def table(jobs: Sequence[Job]) -> str:
+    """A row for each job, in Markdown, and how long all of them take together."""
+    rows = [
+        {
+            "job": job.folder.name,
+            "net": job.config.hydra.runtime.choices.model,
+            "seed": job.config.seed,
+            "train clips/s": round(job.pace.train) if job.pace else None,
+            "eval clips/s": round(job.pace.evaluate) if job.pace else None,
+            "minutes": job.seconds / 60 if job.pace or job.finished else None,
+            "": _state(job),
+        }
+        for job in jobs
+    ]
+    columns = {name: name for name in rows[0] if name or any(row[""] for row in rows)}
+    finished = sum(job.finished for job in jobs)
+    return (
+        f"{tables.markdown(rows, columns)}\n\nin all about {duration(sum(job.seconds for job in jobs))} here "
+        f"({_device()})" + (f"; {finished} of {len(jobs)} are finished" if finished else "")
+    )
+
+
+def _state(job: Job) -> str:
+    if job.finished or job.problem:
+        return "finished" if job.finished else "fails"
+    return f"{job.done} of {job.config.trainer.max_epochs} epochs done" if job.done else ""
+
+
+def _device() -> str:
+    if torch.accelerator.is_available():
+        return torch.accelerator.current_accelerator().type
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread" + "s" * (threads > 1)
+
+
+def foresee(configs: Iterable[tuple[DictConfig, Path]]) -> list[Job]:
+    """The jobs of these configs and folders. One that fails has its `problem`; the others are foreseen all the same."""
+    jobs = [Job(config, folder) for config, folder in configs]
+    for job in jobs:
+        try:
+            _look(job)
+        except Exception as error:
+            job.problem = error
+    return jobs
+
+
+def try_out(jobs: Sequence[Job], most_seconds: float = MOST_SECONDS, least_clips: int = 1) -> None:
+    """Measure the pace of the jobs' nets, of each once.
+
+    Args:
+        most_seconds: for each net.
+        least_clips: a job with fewer training clips is left out.
+    """
+    paces: dict[str, tuple[Pace, int]] = {}
+    for job in jobs:
+        if job.clips >= least_clips:
+            try:
+                job.pace, job.parameters = _measured(job, paces, most_seconds)
+            except Exception as error:
+                job.problem, job.work = error, None
+
+
+def _look(job: Job) -> None:
+    """See what there is to do, and what is done."""
+    config, trainer = job.config, job.config.trainer
+    check_number("trainer.max_epochs", trainer.max_epochs, int, 1)
+    job.data = instantiate(config.data, mix=config.mix, _convert_="all")
+    job.finished = (job.folder / "result.json").is_file() and not config.force
+    if job.finished:
+        return
+    metrics = job.folder / "metrics.csv"
+    if (job.folder / "checkpoints" / "last.ckpt").is_file() and metrics.is_file() and not config.force:
+        job.done = len(metrics.read_text().splitlines()) - 1
+
+    def limited(split: str, stage: str) -> int:
+        clips, limit = job.data.mix.clips[split], trainer.get(f"limit_{stage}_batches")
+        if isinstance(limit, int):
+            return min(clips, limit * job.data.batch_size)
+        return clips if limit is None else round(limit * clips)
+
+    job.work = Work(
+        epochs=max(0, trainer.max_epochs - job.done),
+        train=limited("train", "train"),
+        evaluate=limited("validation", "val") + (limited("train", "val") if job.data.evaluate_train else 0),
+        test=limited("test", "test"),
+    )
+
+
+def _measured(job: Job, paces: dict[str, tuple[Pace, int]], most_seconds: float) -> tuple[Pace, int]:
+    """The pace of a job's net, and its number of parameters; nets that were tried before are in `paces`."""
+    config, data = job.config, job.data
+    # the config's own callbacks write to the run's folder
+    kept = [key for key in config.trainer if key not in ("callbacks", "max_epochs") and not key.startswith("limit_")]
+    trainer = OmegaConf.masked_copy(config.trainer, kept)
+    clips = {
+        "counts": list(data.mix.counts),
+        "batch_size": data.batch_size,
+        "samples": round(data.mix.clip_seconds * data.sample_rate),
+    }
+    net, how = (OmegaConf.to_container(part, resolve=True) for part in (config.model, trainer))
+    key = json.dumps([{**net, "learning_rate": None}, how, clips], sort_keys=True, default=str)
+    if key not in paces:
+        module: SpeakerCounter = instantiate(config.model, _convert_="all")
+        seconds = min(most_seconds, job.clips / QUICK)
+        pace = measure(module, instantiate(trainer, _partial_=True, _convert_="all"), **clips, seconds=seconds)
+        paces[key] = pace, sum(parameter.numel() for parameter in module.parameters())
+    return paces[key]
+
+
+def speech(data: ClipDataModule) -> tuple[list[str], list[tuple[str, float, Path]]]:
+    """Whether the corpus and its pool are there, in words; and what is to be added: name, bytes, folder.
+
+    Raises:
+        UserError: the corpus is not there, and no command gets it.
+    """
+    if data.rendered:
+        WavFolder(data.root)
+        return [f"speech: clips in {data.root}"], []
+    needs: list[tuple[str, float, Path]] = []
+    if data.synthesize is not None and not data.root.is_dir():
+        utterances = data.synthesize["speakers"] * data.synthesize["utterances"]
+        decoded = utterances * SYNTHETIC_BYTES
+        told = f"speech: {data.name} is not in {data.root}: {utterances} utterances will be synthesised"
+        needs.append(("the speech", decoded / DECODED, data.root))
+    elif missing := _missing(data):
+        sizes = [download.ARCHIVE_BYTES.get(subset, 0) for subset in missing]
+        decoded = DECODED * sum(sizes) if data.utterance_list is None else None
+        told = f"speech: no {', '.join(missing)} in {data.root}: `speaker-count prepare` downloads {_size(sum(sizes))}"
+        needs.append((f"the speech ({_size(sum(sizes))} once it is unpacked)", sum(sizes) + max(sizes), data.root))
+    else:
+        listed = corpus.index(data.root, *data.subsets, utterance_list=data.utterance_list)
+        decoded = DECODED * listed.sizes.sum()
+        number, speakers = len(listed.utterances), len(listed.speakers)
+        told = f"speech: {data.name} is in {data.root}: {number:,} utterances of {speakers:,} speakers"
+        folder = pool.folder(listed, data.cache, data.sample_rate)
+        if folder.is_dir():
+            size = sum(file.stat().st_size for file in folder.iterdir())
+            return [told, f"pool: is there, {_size(size)} in {folder}"], []
+    if decoded is None:  # nobody knows how much of the archives is in the list
+        return [told, "pool: to be decoded first"], needs
+    return [told, f"pool: about {_size(decoded)}, to be decoded first"], [*needs, ("the pool", decoded, data.cache)]
+
+
+def _missing(data: ClipDataModule) -> list[str]:
+    """The subsets that are not there and can be downloaded."""
+    folder = corpus.find_root(data.root) if data.root.is_dir() else data.root
+    named = dict.fromkeys(subset for subsets in data.subsets for subset in subsets or ())
+    return [subset for subset in named if data.url is not None and not (folder / subset).is_dir()]
+
+
+def _size(number: float) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
+
+
+def _disk(needs: Sequence[tuple[str, float, Path]]) -> Iterator[str]:
+    for name, number, folder in needs:
+        there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+        free = shutil.disk_usage(there).free
+        scarce = " - NOT ENOUGH" if free < number else ""
+        yield f"disk: {_size(number)} for {name} in {folder}, where {_size(free)} are free{scarce}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split(":", 1)[1].strip())
+    parser.add_argument("overrides", nargs="*", help="as for train: experiment=paper, model=m3,m5, ...")
+    parser.add_argument("--multirun", "-m", action="store_true", help="as for train")
+    parser.add_argument("--config-dir", help="a folder of your own configs")
+    parser.add_argument("--folders", action="store_true", help="only name the folders of the sweep, or of the run")
+    arguments = parser.parse_intermixed_args()
+    quiet()
+
+    configs = compose_jobs(arguments.overrides, arguments.config_dir, arguments.multirun)
+    sweep = configs[0][0].hydra.mode == RunMode.MULTIRUN
+    folders = list(dict.fromkeys(folder.parent if sweep else folder for _, folder in configs))
+    if arguments.folders:
+        print(*folders, sep="\n")
+        return
+
+    jobs = foresee(configs)
+    needs = []
+    corpora = {str((job.data.root, job.data.subsets, job.data.utterance_list)): job.data for job in jobs if job.data}
+    for data in corpora.values():
+        told, needed = speech(data)
+        print(*told, sep="\n", flush=True)
+        needs += needed
+    try_out(jobs)
+    failing = [job for job in jobs if job.problem]
+    if len(jobs) == len(failing) == 1:
+        raise jobs[0].problem
+    print("", table(jobs), "", sep="\n")
+    needs.append(("the runs", sum(job.bytes for job in jobs), folders[0]))
+    print(*_disk(needs), sep="\n")
+    for job in failing:
+        print(f"fails: {job.folder.name}: {user_error(job.problem) or job.problem}", file=sys.stderr)
+    if failing:
+        print(f"{len(failing)} of {len(jobs)} runs would fail", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,105 @@
+"""What a sweep says beside its runs: before them, how long they will take; between them, how far it is and the best so
+far; at the end, the table, and which of them failed and why.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from speaker_count import forecast
+from speaker_count.callbacks import quiet
+from speaker_count.compose import expand, find_own_nets
+from speaker_count.results import tables
+
+LEAST_CLIPS = 2000  # a net is not tried for fewer: training it would be as quick
+MOST_SECONDS = 1.0  # a net is tried
+
+
+class Sweep(Callback):
+    """Hydra's callback. Before anything runs: can its folder be written? In a sweep of several runs: how far is it?
+
+    Attributes:
+        jobs: of such a sweep, as they were foreseen.
+        results: of the runs that ended; of a failed one, why.
+        foreseen, taken: seconds, of the runs that were done now.
+    """
+
+    def __init__(self):
+        self.jobs: list[forecast.Job] = []
+        self.results: list[dict[str, Any]] = []
+        self.foreseen = self.taken = self.begin = 0.0
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _check(config.hydra.run.dir)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _check(config.hydra.sweep.dir)
+        find_own_nets(config.hydra)
+        quiet()
+        try:
+            jobs = forecast.foresee(expand(GlobalHydra.instance().config_loader(), config))
+        except Exception:  # what cannot be composed is Hydra's to tell
+            return
+        if len(jobs) == 1:
+            return
+        forecast.try_out(jobs, MOST_SECONDS, LEAST_CLIPS)
+        self.jobs = jobs
+        if any(job.pace for job in self.jobs):
+            print(forecast.table(self.jobs), end="\n\n", flush=True)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if not self.jobs:
+            return
+        self.begin = time.monotonic()
+        number = config.hydra.job.num
+        told = [f"job {number + 1} of {len(self.jobs)}: {self.jobs[number].folder.name}"]
+        left = sum(job.seconds for job in self.jobs[number:])
+        if left:
+            scale = self.taken / self.foreseen if self.foreseen else 1
+            told.append(f"about {forecast.duration(scale * left)} left")
+        finished = [result for result in self.results if "failed" not in result]
+        if finished:
+            # scores on other clips say nothing beside these
+            like = [result for result in finished if result["test_sha256"] == finished[-1]["test_sha256"]]
+            best = max(like, key=lambda result: result["last"]["test"]["accuracy"])
+            told.append(f"best so far: {best['job']}, test accuracy {best['last']['test']['accuracy']:.3f}")
+        print("; ".join(told), flush=True)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        result = {"job": Path(config.hydra.runtime.output_dir).name, **job_return.return_value}
+        self.results.append(result)
+        job = self.jobs[config.hydra.job.num] if self.jobs else None
+        if job and job.seconds and "failed" not in result:
+            self.foreseen += job.seconds
+            self.taken += time.monotonic() - self.begin
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        failed = [result for result in self.results if "failed" in result]
+        finished = [result for result in self.results if "failed" not in result]
+        if finished:
+            print("", *tables.of_metrics(tables.sweep(finished)), sep="\n\n")
+        for result in failed:
+            print(f"failed: {result['job']}: {result['failed']} (see {result['log']})", file=sys.stderr)
+        if failed:
+            print(f"{len(failed)} of {len(self.results)} runs failed", file=sys.stderr)
+            sys.exit(1)
+
+
+def _check(folder: str) -> None:
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        print(
+            f"cannot write to {folder}: {error.strerror}; name another folder with hydra.run.dir= (of one run) "
+            "or hydra.sweep.dir= (of a sweep)",
+            file=sys.stderr,
+        )
+        sys.exit(2)
