@@ -9,7 +9,10 @@ VERBS = {
     "train": "one run, or with --multirun a sweep; any key of the config can be overridden",
     "evaluate": "a finished run on another corpus or mix: evaluate RUN_DIR [overrides]",
     "prepare": "get, verify, index and decode a corpus: prepare data=librispeech",
+    "clips": "the clips that training streams, as WAV files with metadata: clips data=librispeech out=DIR",
+    "forecast": "what train with the same overrides would do, how long and with how much disk: forecast [overrides]",
     "report": "the table of a run or a sweep: report DIR",
+    "dashboard": "the same comparison in Weights & Biases, or with --dry-run as JSON: dashboard DIR",
 }
 
 
