@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from hydra.errors import MissingConfigException
+from hydra.errors import InstantiationException, MissingConfigException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from speaker_count import jobs
 from speaker_count.callbacks import quiet
@@ -64,7 +65,7 @@ def rebuild(result: Mapping[str, Any], config_dir: str | None = None) -> Speaker
     only plain values are taken from the run.
 
     Raises:
-        UserError: no config of that name is installed.
+        UserError: no config of that name is installed, or it does not take the run's values.
     """
     name = result["model"]
     try:
@@ -73,7 +74,11 @@ def rebuild(result: Mapping[str, Any], config_dir: str | None = None) -> Speaker
         model = compose([f"model={name}"], config_dir).model
     except MissingConfigException as error:
         raise UserError(f"no config of the net {name} is installed: name its folder with --config-dir DIR") from error
-    return instantiate(OmegaConf.merge(model, _values(result["net"])), _convert_="all")
+    try:
+        return instantiate(OmegaConf.merge(model, _values(result["net"])), _convert_="all")
+    except (OmegaConfBaseException, InstantiationException) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the installed config of the net {name} is not the one that was run: {reason}") from error
 
 
 def _values(tree: Any) -> Any:

@@ -1,134 +1,269 @@
-"""`speaker-count report DIR`: the table of a run or a sweep, beside the paper's figures and what hears no speech."""
+"""`speaker-count report DIR`: tables, figures and a page of a run, a sweep, or all sweeps in a folder: what came out,
+beside the paper's figures and beside what hears no speech.
+"""
 
 import argparse
 import json
 import logging
-import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.dummy import DummyClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+import torch
+from torch import nn
 
-from speaker_count.data.corpus import SPLITS
-from speaker_count.data.datamodule import ClipDataModule, Clips
+from speaker_count import audit, evaluate
+from speaker_count.data import metadata
+from speaker_count.data.corpus import SEXES, SPLITS
+from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.data.loader import Clips
 from speaker_count.errors import UserError
-from speaker_count.results import record, tables
+from speaker_count.results import comparison, errors, page, record, sections, tables
+from speaker_count.results.comparison import Comparison
+from speaker_count.results.page import Section, Table, Text
 
-log = logging.getLogger(__name__)
-MOVED_ASIDE = re.compile(r"\.\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d$")  # by force=true
 SYNTHETIC = "Synthetic speech, made by eSpeak NG: these scores say nothing about real speech."
+SHOWN = 32  # test clips, as in the paper
+WRONG = 12  # clips in the listening room
 
 
-def finished(folder: Path) -> list[dict[str, Any]]:
-    """The results of a run's folder, or of all runs in a sweep's.
+def groups(results: Mapping[Path, dict[str, Any]]) -> Iterator[dict[Path, dict[str, Any]]]:
+    """Results that can be compared, of the same corpus and mix; the paper's mix and the larger groups first."""
+    by_clips: dict[str, dict[Path, dict[str, Any]]] = {}
+    for folder, result in results.items():
+        mix = {key: value for key, value in result["mix"].items() if key != "name" and value is not None}
+        key = json.dumps([result["data"]["corpus_sha256"], mix, result["test_sha256"]], sort_keys=True)
+        by_clips.setdefault(key, {})[folder] = result
+
+    def rank(group: dict[Path, dict[str, Any]]) -> tuple:
+        result = next(iter(group.values()))
+        return (
+            result["data"]["name"],
+            result["mix"]["name"] != "paper",
+            -len({each["model"] for each in group.values()}),
+        )
+
+    yield from sorted(by_clips.values(), key=rank)
+
+
+def corpus_of(result: Mapping[str, Any], root: str | None) -> ClipDataModule:
+    """The data of a run, set up.
 
     Raises:
-        UserError: there is none.
+        UserError: it is not at hand, or gives other clips than the run's.
     """
-    if not folder.is_dir():
-        raise UserError(f"no folder {folder}: name a run's or a sweep's, such as multirun/paper-librispeech-paper")
-    folders = [folder, *sorted(path.parent for path in folder.glob("*/result.json"))]
-    results = []
-    for job in folders:
-        if (job / "result.json").is_file() and not (job != folder and MOVED_ASIDE.search(job.name)):
-            try:
-                results.append(record.read_result(job))
-            except UserError as error:
-                log.warning("left out: %s", error)
-    if not results:
-        raise UserError(f"no finished run in {folder}: give the command of the run or sweep again, it goes on")
-    return results
+    data = {**result["data"], **({"root": root} if root else {})}
+    datamodule = ClipDataModule.of_result({**result, "data": data})
+    datamodule.setup()
+    if datamodule.pool.sha256 != result["data"]["corpus_sha256"]:
+        raise UserError(f"{datamodule.root} holds another corpus than the runs'")
+    if datamodule.clips["test"].sha256() != result["test_sha256"]:
+        raise UserError(f"{datamodule.root} gives other test clips than those the runs were scored on")
+    return datamodule
 
 
-def groups(results: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Results that can be compared: of the same corpus and mix."""
-    by_clips: dict[str, list[dict[str, Any]]] = {}
-    for result in results:
-        mix = {key: value for key, value in result["mix"].items() if key != "name"}
-        key = json.dumps([result["data"]["corpus_sha256"], mix], sort_keys=True)
-        by_clips.setdefault(key, []).append(result)
-    yield from by_clips.values()
+def add_baselines(compared: Comparison, datamodule: ClipDataModule) -> None:
+    for baseline in audit.baselines(datamodule.clips):
+        scores = {"accuracy": baseline.accuracy, "loss": baseline.loss}
+        comparison.add_baseline(compared, baseline.name, baseline.hears, baseline.predicted, scores)
 
 
-def baselines(datamodule: ClipDataModule) -> list[tables.Row]:
-    """What is right without hearing speech: the majority class, and a logistic regression on the clip's level.
+def facts_of(datamodule: ClipDataModule) -> sections.Facts:
+    """What the corpus tells of the clips, without those that are shown."""
+    test = datamodule.clips["test"].plan()
+    first = datamodule.clips["train"].plan(0, 1)
+    row = metadata.of_plan(datamodule.pool, "train", datamodule.mix.counts, first, np.zeros(1, int), [""]).to_pylist()[
+        0
+    ]
+    row = {name: value for name, value in row.items() if name not in ("clipped", "sha256")}
+    examples = {}
+    for name, split, count, caption in (
+        ("figure_02", "validation", max(datamodule.mix.counts), "Figure 2: waveform and spectrogram of"),
+        ("figures_17_18", "train", 2, "Figures 17 and 18: waveform and spectrogram of"),
+    ):
+        block = datamodule.clips[split].plan(0, min(len(datamodule.mix.counts), len(datamodule.clips[split])))
+        rows = np.flatnonzero(block.count == count)[:1]
+        if len(rows):
+            waveform = datamodule.clips[split].render(block[rows])[0]
+            described = f"{caption} a {split.replace('train', 'training')} clip with {count} speakers (clip {rows[0]})."
+            examples[name] = (described, waveform)
+    return sections.Facts(
+        sample_rate=datamodule.sample_rate,
+        sexes={split: _sexes(clips) for split, clips in datamodule.clips.items()},
+        activity=np.where(test.utterances >= 0, test.activity, np.nan),
+        levels=None if datamodule.rendered else audit.voice_levels(datamodule.clips["test"]),
+        record={
+            name: " ".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in row.items()
+        },
+        examples=examples,
+    )
 
-    Both are fitted on the training clips and scored on the clips of each split.
-    """
-    level, count = zip(*(_levels(datamodule.clips[split]) for split in SPLITS), strict=True)
-    models = {
-        "majority class": DummyClassifier(strategy="prior"),
-        "level (RMS)": make_pipeline(StandardScaler(), LogisticRegression()),
-    }
-    rows = []
-    for name, model in models.items():
-        model.fit(level[0], count[0])
-        row: tables.Row = {"net": name}
-        for split, features, target in zip(SPLITS, level, count, strict=True):
-            row[f"{split} accuracy"] = float(model.score(features, target))
-            row[f"{split} loss"] = float(log_loss(target, model.predict_proba(features)))
-        rows.append(row)
+
+def _sexes(clips: Clips) -> Counter:
+    """How many clips have each composition by sex."""
+    letters = np.append(SEXES, "")  # -1: nobody
+    found: Counter = Counter()
+    for start in range(0, len(clips), 8192):
+        plan = clips.plan(start, min(start + 8192, len(clips)))
+        found.update(comparison.in_paper_order("".join(row)) for row in letters[plan.sexes].tolist())
+    return found
+
+
+def show(facts: sections.Facts, clips: Clips, whole: Sequence[int], alone: Sequence[int]) -> None:
+    """Render the test clips that are shown, and of some each voice alone."""
+    rows = np.array(sorted({*whole, *alone}), int)
+    facts.waveforms = dict(zip(rows.tolist(), clips.render(clips.plan()[rows]), strict=True))
+    if facts.levels is not None:
+        facts.sources = dict(zip(alone, clips.sources(clips.plan()[np.array(alone, int)]), strict=True))
+
+
+def layers(net: nn.Module, samples: int) -> list[tables.Row]:
+    """The layers of a net, with the size of what leaves them for one clip, and their parameters."""
+    rows: list[tables.Row] = []
+
+    def note(name: str, layer: nn.Module, output: torch.Tensor) -> None:
+        size = " x ".join(map(str, output.shape[1:]))
+        parameters = sum(parameter.numel() for parameter in layer.parameters())
+        rows.append({"layer": type(layer).__name__, "name": name, "output": size, "parameters": parameters or None})
+
+    leaves = [(name, layer) for name, layer in net.named_modules() if not list(layer.children())]
+    hooks = [
+        layer.register_forward_hook(lambda layer, inputs, output, name=name: note(name, layer, output))
+        for name, layer in leaves
+        if "metrics" not in name and "running" not in name
+    ]
+    with torch.no_grad():
+        net.eval()(torch.zeros(1, samples))
+    for hook in hooks:
+        hook.remove()
     return rows
 
 
-def _levels(clips: Clips) -> tuple[np.ndarray, np.ndarray]:
-    """The RMS of each clip, `(clips, 1)`, in steps of 16 bits, and its count of speakers, `(clips,)`."""
-    levels, counts = [], []
-    for plan, waveforms in clips.batches():
-        power = np.square(waveforms, dtype=np.float32).mean(axis=1, dtype=np.float64)
-        levels.append(np.sqrt(power))
-        counts.append(plan.count)
-    return np.concatenate(levels)[:, None], np.concatenate(counts)
+def architectures(comparisons: Sequence[Comparison]) -> Section:
+    """The layers of every net, as it is built here from its config."""
+    section = Section("Architectures")
+    for model, result in {net.model: net.results[0] for each in comparisons for net in each.nets}.items():
+        samples = round(result["mix"]["clip_seconds"] * result["data"]["sample_rate"])
+        try:
+            rows = layers(evaluate.rebuild(result), samples)
+        except UserError as error:
+            section.blocks.append(Text(str(error), model))
+            continue
+        named = f"{model} ({result['paper_name']})" if result["paper_name"] else model
+        title = f"{named}: {result['parameters']:,} trainable parameters, for a clip of {samples:,} samples"
+        columns = {"layer": "layer", "output": "output size", "parameters": "parameters"}
+        section.blocks.append(Table(f"architecture_{model}", title, rows, columns))
+    return section
+
+
+def protocols(comparisons: Sequence[Comparison]) -> Section:
+    """Test accuracy of every net under each corpus and mix, a column each; nothing is averaged over them."""
+    columns, rows = {"net": ""}, {}
+    for number, compared in enumerate(comparisons, start=1):
+        result = compared.result
+        clips = result["mix"]["clips"]["train"]
+        columns[f"{number} accuracy"] = f"{result['data']['name']}, {result['mix']['name']}, {clips:,} training clips"
+        for entry in compared.entries:
+            value = entry.accuracy or entry.mean("test", "accuracy")
+            rows.setdefault(entry.name, {"net": entry.name})[f"{number} accuracy"] = value
+    order = [*tables.paper(), *rows]
+    listed = sorted(rows.values(), key=lambda row: order.index(row["net"]))
+    note = "The clips of one column are not those of another, so scores may be compared within a column only."
+    return Section("Side by side", [Table("protocols", "Test accuracy by corpus and mix", listed, columns, note)])
 
 
 def title(result: Mapping[str, Any]) -> str:
-    """What the runs of a table have in common."""
+    """What the runs of a group have in common."""
     data, mix = result["data"], result["mix"]
     clips = " / ".join(f"{mix['clips'][split]:,}" for split in SPLITS)
     speakers = " / ".join(str(data["speakers"][split]) for split in SPLITS)
     return (
-        f"data={data['name']}, mix={mix['name']}: {clips} clips of {speakers} speakers "
-        f"(training / validation / test); test clips {result['test_sha256'][:12]}"
+        f"data={data['name']}, mix={mix['name']}: {clips} clips of {speakers} speakers (training / validation / test)"
     )
+
+
+def report(group: Mapping[Path, dict[str, Any]], root: str | None, suffix: str, first: bool) -> tuple[Comparison, list]:
+    """Compare a group of runs, and make its sections; clips can be listened to in the first group's only."""
+    compared = comparison.compare(group)
+    result = compared.result
+    facts = None
+    try:
+        datamodule = corpus_of(result, root)
+    except UserError as error:
+        compared.notes.append(f"No baselines and nothing to listen to, because the corpus is not at hand: {error}.")
+        comparison.score(compared)
+    else:
+        add_baselines(compared, datamodule)
+        comparison.score(compared)
+        facts = facts_of(datamodule)
+        if first and compared.count is not None:
+            wrong = errors.confidently_wrong(compared, WRONG)
+            show(facts, datamodule.clips["test"], range(min(SHOWN, len(compared.count))), wrong)
+    if result["data"].get("synthesize"):
+        compared.notes.insert(0, SYNTHETIC)
+
+    main = sections.opening(compared)
+    main.title = title(result)
+    main.blocks = [*map(Text, compared.notes), *main.blocks]
+    made = [main, sections.scores(compared, suffix)]
+    made.append(Section("Beside the paper", sections.beside_the_paper(compared, suffix)))
+    made.append(Section("Training", sections.curves(compared, suffix)))
+    if facts is not None:
+        made.append(Section("The clips", sections.clips(facts, suffix)))
+        shown = [row for row in facts.waveforms if row < SHOWN]
+        made[-1].blocks += sections.gallery(compared, facts, shown)
+    where = Section("Where it errs", errors.where(compared, facts, suffix))
+    if facts is not None:
+        where.blocks += errors.label_audit(compared, facts, suffix)
+        where.blocks += errors.listening_room(compared, facts, errors.confidently_wrong(compared, WRONG))
+    made.append(where)
+    return compared, [section for section in made if section.blocks]
+
+
+def footer(comparisons: Sequence[Comparison]) -> list[tuple[str, str]]:
+    """Hashes of the clips, commits, versions and commands."""
+    lines = []
+    for compared in comparisons:
+        result = compared.result
+        lines.append(("clips", title(result)))
+        lines += [(f"SHA-256 of the {split} clips", result[f"{split}_sha256"]) for split in ("validation", "test")]
+        results = [result for net in compared.nets for result in net.results]
+        commits = dict.fromkeys(result["commit"] or "not from a checkout" for result in results)
+        versions = dict.fromkeys(
+            ", ".join(f"{name} {version}" for name, version in result["versions"].items()) for result in results
+        )
+        lines += [("commit", ", ".join(commits)), ("versions", "; ".join(versions))]
+        lines.append(("commands", "; ".join(dict.fromkeys(result["command"] for result in results))))
+    return lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split(":", 1)[1].strip())
-    parser.add_argument("dir", type=Path, help="the folder of a run or a sweep")
+    parser.add_argument("dir", type=Path, help="the folder of a run, of a sweep, or of several")
     parser.add_argument("--root", help="where the corpus lies now, if it is not where the runs found it")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
 
-    sections, all_rows = [], []
-    for results in groups(finished(arguments.dir)):
-        notes = [SYNTHETIC] if results[0]["data"].get("synthesize") else []
-        rows = tables.sweep(results)
-        if any(result["kind"] == "spectrogram" and result["paper_name"] for result in results):
-            notes.append(
-                "The paper's figures of its Architectures 1 to 3 are its best over the epochs, ours the last's."
-            )
-        try:
-            data = {**results[0]["data"], **({"root": arguments.root} if arguments.root else {})}
-            datamodule = ClipDataModule.of_result({**results[0], "data": data})
-            datamodule.setup()
-            if datamodule.pool.sha256 != results[0]["data"]["corpus_sha256"]:
-                raise UserError(f"{datamodule.root} holds another corpus than the runs'")
-            rows += [{**dict.fromkeys(rows[0]), **row} for row in baselines(datamodule)]
-        except UserError as error:
-            notes.append(f"No baselines, because the corpus is not at hand: {error}")
-        all_rows += [{"data": results[0]["data"]["name"], "mix": results[0]["mix"]["name"], **row} for row in rows]
-        sections.append("\n\n".join([f"## {title(results[0])}", *notes, *tables.of_metrics(rows)]))
+    grouped = list(groups(record.finished(arguments.dir)))
+    comparisons, made = [], []
+    for number, group in enumerate(grouped, start=1):
+        suffix = f"_{number}" if len(grouped) > 1 else ""
+        compared, parts = report(group, arguments.root, suffix, first=number == 1)
+        comparisons.append(compared)
+        made += parts
+    if len(comparisons) > 1:
+        made.insert(1, protocols(comparisons))
+    begun = record.unfinished(arguments.dir)
+    if begun:
+        made[0].blocks.append(Text(f"{', '.join(begun)}: give the sweep's command again.", "Not finished:"))
+    made.append(architectures(comparisons))
+    path = page.write(arguments.dir / "report", "How many people are speaking?", made, footer(comparisons))
 
-    text = "\n\n".join(["# Results at the last epoch", *sections]) + "\n"
-    folder = arguments.dir / "report" / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sweep.md").write_text(text)
-    (folder / "sweep.csv").write_text(tables.csv_text(all_rows))
-    print(text)
-    print(f"written: {folder / 'sweep.md'}, {folder / 'sweep.csv'}")
+    for block in (block for section in made for block in section.blocks):
+        if isinstance(block, Text):
+            print(f"{block.heading} {block.text}".strip(), end="\n\n")
+        elif isinstance(block, Table) and block.name.startswith(("results", "beside", "protocols")):
+            print(tables.markdown(block.rows, block.columns), end="\n\n")
+    print(f"written: {path}, and each table and figure beside it")

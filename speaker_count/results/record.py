@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import platform
 import re
@@ -19,7 +20,9 @@ import pyarrow.parquet as pq
 
 from speaker_count.errors import UserError
 
+log = logging.getLogger(__name__)
 SCHEMA = 1
+MOVED_ASIDE = re.compile(r"\.\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d$")  # by force=true
 REQUIRED = {"model", "seed", "data", "mix", "net", "last", "best", "fit_seconds", "identity", "test_sha256"}
 
 
@@ -52,6 +55,35 @@ def read_result(folder: Path) -> dict[str, Any]:
             f"{path} is not complete ({', '.join(sorted(missing))}): delete it and give the run's command again"
         )
     return result
+
+
+def finished(folder: Path) -> dict[Path, dict[str, Any]]:
+    """The finished runs in a folder, however deep, and their results; what cannot be read is told and left out.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no folder {folder}: name a run's or a sweep's, such as multirun/paper-librispeech-paper")
+    results, told = {}, []
+    for path in sorted(folder.rglob("result.json")):
+        if any(MOVED_ASIDE.search(name) for name in path.relative_to(folder).parts):
+            continue
+        try:
+            results[path.parent] = read_result(path.parent)
+        except UserError as error:
+            told.append(str(error))
+            log.warning("left out: %s", error)
+    if not results:
+        reason = f" ({told[0]})" if told else ""
+        raise UserError(f"no finished run in {folder}{reason}: give the command of the run or sweep again, it goes on")
+    return results
+
+
+def unfinished(folder: Path) -> list[str]:
+    """Names of the runs in a folder that were begun and have no result."""
+    begun = (path.parent for path in sorted(folder.rglob("identity.json")))
+    return [path.name for path in begun if not (path / "result.json").is_file() and not MOVED_ASIDE.search(path.name)]
 
 
 def write_predictions(path: Path, columns: Mapping[str, np.ndarray | Sequence]) -> None:

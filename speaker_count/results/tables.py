@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from speaker_count.results.statistics import Interval
+
 Row = dict[str, Any]
 
 
@@ -74,40 +76,77 @@ def _columns(metric: str) -> dict[str, str]:
     return {**columns, f"test {metric}": f"test {metric}"}
 
 
-def markdown(rows: Sequence[Row], columns: Mapping[str, str]) -> str:
-    """A table in Markdown, aligned, so that a terminal shows it well too.
+def cells(rows: Sequence[Row], columns: Mapping[str, str]) -> tuple[list[list[str]], list[bool]]:
+    """A table's lines as they are shown, the headings first, and which columns are text.
 
     Args:
         columns: the heading of each column that is shown.
     """
-    text_columns = [any(isinstance(row[name], str) for row in rows) for name in columns]
-    cells = [list(columns.values()), *([_shown(name, row[name]) for name in columns] for row in rows)]
-    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [list(columns.values()), *([_shown(name, row.get(name)) for name in columns] for row in rows)]
+    return lines, [any(isinstance(row.get(name), str) for row in rows) for name in columns]
+
+
+def markdown(rows: Sequence[Row], columns: Mapping[str, str]) -> str:
+    """A table in Markdown, aligned, so that a terminal shows it well too."""
+    lines, text_columns = cells(rows, columns)
+    widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     shape = list(zip(widths, text_columns, strict=True))
     lines = [
         [cell.ljust(width) if text else cell.rjust(width) for cell, (width, text) in zip(line, shape, strict=True)]
-        for line in cells
+        for line in lines
     ]
     lines.insert(1, ["-" * width if text else "-" * (width - 1) + ":" for width, text in shape])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def latex(rows: Sequence[Row], columns: Mapping[str, str]) -> str:
+    """A table in LaTeX, a `tabular` that needs no package."""
+    lines, text_columns = cells(rows, columns)
+    heading, *body = [" & ".join(map(_escaped, line)) + r" \\" for line in lines]
+    shape = "".join("l" if text else "r" for text in text_columns)
+    begin = rf"\begin{{tabular}}{{{shape}}}"
+    return "\n".join([begin, r"\hline", heading, r"\hline", *body, r"\hline", r"\end{tabular}"])
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{letter}" if letter in "&%$#_{}" else letter for letter in text)
+
+
 def csv_text(rows: Sequence[Row]) -> str:
-    """All columns as CSV, with all digits."""
+    """All columns as CSV, with all digits; an interval takes three."""
+    flat = []
+    for row in rows:
+        line: Row = {}
+        for name, value in row.items():
+            if isinstance(value, Interval):
+                line |= {name: value.value, f"{name} low": value.low, f"{name} high": value.high}
+            else:
+                line[name] = value
+        flat.append(line)
+    names = dict.fromkeys(name for line in flat for name in line)
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(flat)
     return text.getvalue()
 
 
 def _shown(name: str, value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, Interval):
+        return signed(value) if "difference" in name else str(value)
     if name.endswith("difference"):
         return f"{value:+.3f}"
-    if name.endswith(("accuracy", "loss")):
+    if name.endswith(("accuracy", "loss", "spread", "share", "error")):
         return f"{value:.3f}"
     if name.endswith("minutes"):
         return f"{value:.1f}"
-    return f"{value:,.0f}" if name in ("parameters", "clips/s") else str(value)
+    if name.endswith("p-value"):
+        return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+    return f"{value:,.0f}" if name.endswith(("parameters", "clips/s", "clips")) else str(value)
+
+
+def signed(value: Interval) -> str:
+    """A difference and its interval, with their signs."""
+    return f"{value.value:+.3f} [{value.low:+.3f}, {value.high:+.3f}]"

@@ -1,0 +1,126 @@
+"""How sure a score is. A split has many clips but few voices, so what is resampled is speakers, never clips."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest
+
+REPLICATES = 2000
+LEVEL = 0.95
+AT_A_TIME = 100  # replicates; their weights of 10,000 clips take 4 MB
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and the interval that holds it in `LEVEL` of the resamples."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def holds_zero(self) -> bool:
+        return self.low <= 0 <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def resampled_means(
+    speakers: np.ndarray,
+    values: np.ndarray,
+    included: np.ndarray | None = None,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> np.ndarray:
+    """Means over the clips, for speakers drawn anew with replacement.
+
+    In a replicate, a clip weighs the product of how often each of its speakers was drawn: once for every way in which
+    the drawn speakers make that clip.
+
+    Args:
+        speakers: `(clips, voices)` integers that name each clip's speakers; -1 where there is none.
+        values: `(clips, columns)`.
+        included: `(clips, columns)` bool, which clips a column's mean is over; None: all.
+        replicates: how many times speakers are drawn.
+
+    Returns:
+        `(replicates, columns)`; NaN where a replicate has no clip of a column. All columns of a replicate are of the
+        same speakers, so that their differences are paired.
+    """
+    names, position = np.unique(speakers, return_inverse=True)
+    absent = names[0] == -1 if len(names) else False
+    people = len(names) - absent
+    position = position.reshape(speakers.shape) - absent  # -1, the last column, where there is no speaker
+    values = np.asarray(values, np.float64)
+    counted = np.ones(values.shape) if included is None else included.astype(np.float64)
+    random = np.random.default_rng(seed)
+    means = []
+    for start in range(0, replicates, AT_A_TIME):
+        drawn = random.multinomial(people, np.full(people, 1 / people), size=min(AT_A_TIME, replicates - start))
+        drawn = np.concatenate([drawn, np.ones((len(drawn), 1), int)], axis=1).astype(np.float32)
+        weights = np.prod([drawn[:, column] for column in position.T], axis=0, dtype=np.float32)  # (replicates, clips)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means.append(weights @ (values * counted) / (weights @ counted))
+    return np.concatenate(means)
+
+
+def interval(value: float, resamples: np.ndarray) -> Interval:
+    """The percentile interval of a value from its `(replicates,)` resamples; those that are NaN are left out."""
+    resamples = resamples[~np.isnan(resamples)]
+    if not len(resamples):
+        return Interval(value, np.nan, np.nan)
+    low, high = np.quantile(resamples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(value), float(low), float(high))
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
+    """The exact p-value of McNemar's test that two nets, right or wrong on the same clips, are equally often right.
+
+    It takes clips for independent, which they are not: voices come again. To be read only beside an interval.
+
+    Args:
+        first, second: `(clips,)` bool, where each is right.
+    """
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    return float(binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How often a net is right, by how sure it says it is.
+
+    Attributes:
+        confidence, accuracy: `(bins,)` means over the clips of each bin; NaN where it is empty.
+        share: `(bins,)` of all clips.
+        error: the expected calibration error, their mean absolute difference weighted by share (Naeini et al. 2015).
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    share: np.ndarray
+    error: float
+
+
+def calibration(probabilities: np.ndarray, correct: np.ndarray, bins: int = 15) -> Calibration:
+    """Calibration in bins of equal width.
+
+    Args:
+        probabilities: `(clips, classes)`.
+        correct: `(clips,)` bool, whether the most probable class is the true one.
+    """
+    confidence = probabilities.max(axis=1)
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    number = np.bincount(which, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        mean_confidence = np.bincount(which, confidence, bins) / number
+        accuracy = np.bincount(which, correct, bins) / number
+    share = number / len(confidence)
+    error = float(np.nansum(share * np.abs(accuracy - mean_confidence)))
+    return Calibration(mean_confidence, accuracy, share, error)
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean over seeds, and their standard deviation; None with one seed."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
