@@ -84,7 +84,7 @@ class Sweep(Callback):
         failed = [result for result in self.results if "failed" in result]
         finished = [result for result in self.results if "failed" not in result]
         if finished:
-            print("", *tables.of_metrics(tables.sweep(finished)), sep="\n\n")
+            print("", tables.of_runs(tables.sweep(finished)), sep="\n")
         for result in failed:
             print(f"failed: {result['job']}: {result['failed']} (see {result['log']})", file=sys.stderr)
         if failed:

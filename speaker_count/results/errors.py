@@ -1,6 +1,7 @@
 """The report's section on where the best net errs: which clips, how sure it was, and whether the labels are right."""
 
 import itertools
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def where(comparison: Comparison, facts: Facts | None, suffix: str) -> list[Any]
     matrices = {net.name: np.sum([result["last"]["test"]["confusion"] for result in net.results], axis=0)
                 for net in comparison.nets}  # fmt: skip
     caption = "Confusion matrices on the test clips: shares of each true number of speakers."
-    blocks.append(Figure(f"confusion{suffix}", caption, figures.confusions(matrices, names)))
+    blocks.append(Figure(f"confusion{suffix}", caption, partial(figures.confusions, matrices, names)))
 
     counts = {f"{count}": comparison.count == count for count in sorted(set(comparison.count.tolist()))}
     compositions = sorted(set(comparison.sexes.tolist()), key=lambda sexes: (len(sexes), sexes.count("F")))
@@ -77,7 +78,9 @@ def where(comparison: Comparison, facts: Facts | None, suffix: str) -> list[Any]
             for member, value in accuracy.items()
         ]
         caption = f"Accuracy of {best.name} by {title}, with 95 % intervals over speakers."
-        blocks.append(Figure(f"accuracy_by_{name}{suffix}", caption, figures.intervals(accuracy, "test accuracy")))
+        blocks.append(
+            Figure(f"accuracy_by_{name}{suffix}", caption, partial(figures.intervals, accuracy, "test accuracy"))
+        )
     columns = {"by": "by", "clips are": "clips", "clips": "number", "accuracy": f"accuracy of {best.name} [95 %]"}
     blocks.append(Table(f"where_it_errs{suffix}", f"Where {best.name} errs", rows, columns))
 
@@ -86,7 +89,7 @@ def where(comparison: Comparison, facts: Facts | None, suffix: str) -> list[Any]
     nets = [net for net in comparison.scored if net.name in shown]
     calibrations = {net.name: _calibration(comparison, net) for net in nets}
     caption = "Calibration on the test clips: is a net right as often as it says it is?"
-    blocks.append(Figure(f"calibration{suffix}", caption, figures.reliability(calibrations)))
+    blocks.append(Figure(f"calibration{suffix}", caption, partial(figures.reliability, calibrations)))
     rows = [{"net": net.name, "expected calibration error": _calibration(comparison, net).error}
             for net in comparison.scored]  # fmt: skip
     columns = {"net": "net", "expected calibration error": "expected calibration error"}

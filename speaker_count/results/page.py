@@ -4,7 +4,7 @@ import base64
 import io
 import os
 import wave
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -39,11 +39,13 @@ class Table:
 
 @dataclass
 class Figure:
-    """A drawing and what it shows; `name` is that of its files."""
+    """What draws it, when its turn comes (all at once would take much memory), and what it shows; `name` is that of its
+    files.
+    """
 
     name: str
     caption: str
-    drawing: Drawing
+    draw: Callable[[], Drawing]
     source: str = ""
     block: ClassVar[str] = "figure"
 
@@ -103,7 +105,7 @@ def write(folder: Path, title: str, sections: Sequence[Section], footer: Sequenc
             ):
                 (folder / "tables" / f"{block.name}.{suffix}").write_text(text + "\n")
         elif isinstance(block, Figure):
-            block.source = figures.save(block.drawing, folder / "figures", block.name)
+            block.source = figures.save(block.draw(), folder / "figures", block.name)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

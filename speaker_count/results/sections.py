@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,8 @@ def scores(comparison: Comparison, suffix: str) -> Section:
     if scored:
         by_score = sorted(scored, key=lambda entry: -entry.accuracy.value)
         kinds = {entry.name: entry.kind for entry in by_score}
-        drawing = figures.intervals({entry.name: entry.accuracy for entry in by_score}, "test accuracy", kinds)
+        accuracies = {entry.name: entry.accuracy for entry in by_score}
+        drawing = partial(figures.intervals, accuracies, "test accuracy", kinds)
         caption = "Accuracy on the test clips, with 95 % intervals over speakers."
         blocks.append(Figure(f"accuracy{suffix}", caption, drawing))
     points = {
@@ -85,7 +87,7 @@ def scores(comparison: Comparison, suffix: str) -> Section:
     if points:
         kinds = {net.name: net.kind for net in comparison.scored}
         caption = "Accuracy against parameters and against training time."
-        blocks.append(Figure(f"cost{suffix}", caption, figures.against_cost(points, kinds)))
+        blocks.append(Figure(f"cost{suffix}", caption, partial(figures.against_cost, points, kinds)))
     return Section("Scores", blocks)
 
 
@@ -185,12 +187,12 @@ def curves(comparison: Comparison, suffix: str) -> list[Any]:
             histories = {name: net.histories for name, net in nets.items()}
             printed = {name: tables.paper().get(net.model, {}) for name, net in nets.items()}
             caption = f"{title}, after each epoch; crosses are the paper's figures."
-            blocks.append(Figure(name + suffix, caption, figures.curves(histories, printed)))
+            blocks.append(Figure(name + suffix, caption, partial(figures.curves, histories, printed)))
     metrics = (("val/accuracy", "validation accuracy"), ("val/loss", "validation loss"))
     pair = {net.name: net.histories for net in comparison.nets if net.model in ("m5", "spec_2") and any(net.histories)}
     if len(pair) > 1:
         caption = "Figures 37 and 38: M5 beside Architecture 1 (spec_2)."
-        blocks.append(Figure(f"figures_37_38{suffix}", caption, figures.side_by_side(pair, metrics)))
+        blocks.append(Figure(f"figures_37_38{suffix}", caption, partial(figures.side_by_side, pair, metrics)))
     everyone = {net.name: net.histories for net in comparison.nets if any(net.histories)}
     if len(everyone) > 1:
         caption = "All nets side by side" + (
@@ -198,7 +200,7 @@ def curves(comparison: Comparison, suffix: str) -> list[Any]:
             if any(len(net.results) > 1 for net in comparison.nets)
             else "."
         )
-        blocks.append(Figure(f"curves{suffix}", caption, figures.side_by_side(everyone, metrics, height=3.4)))
+        blocks.append(Figure(f"curves{suffix}", caption, partial(figures.side_by_side, everyone, metrics, height=3.4)))
     return blocks
 
 
@@ -207,7 +209,7 @@ def clips(facts: Facts, suffix: str) -> list[Any]:
     columns = {name: name for name in facts.record}
     blocks: list[Any] = [Table(f"table_1{suffix}", "Table I: the record of a clip", [facts.record], columns)]
     for name, (caption, waveform) in facts.examples.items():
-        drawing = figures.spectrogram(waveform, facts.sample_rate, "")
+        drawing = partial(figures.spectrogram, waveform, facts.sample_rate, "")
         blocks.append(Figure(name + suffix, caption, drawing))
     counts = sorted({len(sexes) for sexes in facts.sexes["train"]})
     numbers = {
@@ -218,14 +220,14 @@ def clips(facts: Facts, suffix: str) -> list[Any]:
         for split in SPLITS
     }
     blocks.append(
-        Figure(f"figures_03_05{suffix}", "Figures 3-5: clips by number of speakers.", figures.counts(numbers))
+        Figure(f"figures_03_05{suffix}", "Figures 3-5: clips by number of speakers.", partial(figures.counts, numbers))
     )
     by_split = {
         split: [{sexes: facts.sexes[split].get(sexes, 0) for sexes in _compositions(count)} for count in counts]
         for split in SPLITS
     }
     caption = "Figures 6-14: clips by the sexes of their speakers; the order does not matter."
-    blocks.append(Figure(f"figures_06_14{suffix}", caption, figures.sexes(by_split)))
+    blocks.append(Figure(f"figures_06_14{suffix}", caption, partial(figures.sexes, by_split)))
     return blocks
 
 

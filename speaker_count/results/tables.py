@@ -59,21 +59,16 @@ def _row(result: Mapping[str, Any]) -> Row:
     return row
 
 
-def of_metrics(rows: Sequence[Row]) -> list[str]:
-    """Two tables in Markdown: accuracy and cost, and loss."""
-    differ = len({row.get("changes") for row in rows if row.get("seed") is not None}) > 1
-    about = {name: name for name in ("net", "in the paper", "seed", *(["changes"] if differ else []))}
-    cost = {"parameters": "parameters", "minutes": "minutes", "paper's minutes": "paper", "clips/s": "clips/s"}
-    return [markdown(rows, {**about, **cost, **_columns("accuracy")}), markdown(rows, {**about, **_columns("loss")})]
-
-
-def _columns(metric: str) -> dict[str, str]:
-    columns = {}
+def of_runs(rows: Sequence[Row]) -> str:
+    """The table of a sweep's runs in Markdown: cost, accuracy beside the paper's, and loss on the test clips."""
+    differ = len({row["changes"] for row in rows}) > 1
+    columns = {name: name for name in ("net", "in the paper", "seed", *(["changes"] if differ else []))}
+    columns |= {"parameters": "parameters", "minutes": "minutes", "paper's minutes": "paper", "clips/s": "clips/s"}
     for split, short in (("train", "train"), ("validation", "val")):
-        columns[f"{split} {metric}"] = f"{short} {metric}"
-        columns[f"paper's {split} {metric}"] = "paper"
-        columns[f"{split} {metric} difference"] = "diff"
-    return {**columns, f"test {metric}": f"test {metric}"}
+        columns[f"{split} accuracy"] = f"{short} accuracy"
+        columns[f"paper's {split} accuracy"] = "paper"
+        columns[f"{split} accuracy difference"] = "diff"
+    return markdown(rows, {**columns, "test accuracy": "test accuracy", "test loss": "test loss"})
 
 
 def cells(rows: Sequence[Row], columns: Mapping[str, str]) -> tuple[list[list[str]], list[bool]]:
