@@ -60,7 +60,7 @@ def write(datamodule: ClipDataModule, folder: Path, arguments: Sequence[str], wo
     path = folder / wav_folder.DESCRIPTION
     new = not path.exists()
     if not new:
-        _compare(wav_folder.read_description(folder), description, folder)
+        _compare(folder, datamodule)
     written, sha256 = 0, {}
     bar = tqdm(total=sum(datamodule.mix.clips.values()), desc="writing", unit="clip", disable=None)
     with bar, _told_what_cannot_be_written(folder):
@@ -121,15 +121,12 @@ def _json(values: Mapping[str, Any]) -> bytes:
     return (json.dumps(values, indent=1) + "\n").encode()
 
 
-def _compare(there: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """See that two descriptions are of the same clips."""
-
-    def told(description: Mapping[str, Any]) -> dict[str, Any]:
-        choices = wav_folder.choices(mixing.Mix(**description["mix"]), description["sample_rate"])
-        return {"corpus": description["corpus_sha256"], **choices}
-
-    before, asked = told(there), told(now)
-    differences = [f"{key}={before[key]} there, {value} now" for key, value in asked.items() if value != before[key]]
+def _compare(folder: Path, datamodule: ClipDataModule) -> None:
+    """See that the clips of a folder are those that are to be written."""
+    there = wav_folder.read_description(folder)
+    before = {"corpus": there["corpus_sha256"], **wav_folder.choices(there["mix"], there["sample_rate"])}
+    now = {"corpus": datamodule.pool.sha256, **wav_folder.choices(datamodule.mix, datamodule.sample_rate)}
+    differences = [f"{key}={before[key]} there, {value} now" for key, value in now.items() if value != before[key]]
     if differences:
         raise UserError(f"{folder} holds other clips: {', '.join(differences)}; name another folder with out=DIR")
 

@@ -56,7 +56,7 @@ def overrides(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """What a folder's `clips.json` says.
+    """What a folder's `clips.json` says; `mix` is a `Mix`.
 
     Raises:
         UserError: there is none, it is torn, or of another schema.
@@ -65,9 +65,11 @@ def read_description(folder: Path) -> dict[str, Any]:
     try:
         description = json.loads(path.read_text())
         schema = description["schema"]
-        lacking = REQUIRED.difference(description)
-        if schema == SCHEMA and lacking:
-            raise ValueError(f"no {', '.join(sorted(lacking))}")
+        if schema == SCHEMA:
+            lacking = REQUIRED.difference(description)
+            if lacking:
+                raise ValueError(f"no {', '.join(sorted(lacking))}")
+            description["mix"] = Mix(**description["mix"])
     except OSError as error:
         raise UserError(
             f"{folder} holds no clips: cannot read {path} ({error.strerror}). "
@@ -104,7 +106,7 @@ class WavFolder:
         if description["metadata"] is None:
             raise UserError(f"{self.path} does not hold all of its clips yet; {self._again}")
         tables = {split: self._table(split, description["metadata"]) for split in SPLITS}
-        self.mix, self.sample_rate = Mix(**description["mix"]), description["sample_rate"]
+        self.mix, self.sample_rate = description["mix"], description["sample_rate"]
         self.sha256, self.drawn_from = description["corpus_sha256"], description["speakers"]
         self.synthetic: bool = description["synthetic"]
         self.samples = round(self.mix.clip_seconds * self.sample_rate)
@@ -208,6 +210,9 @@ class WavClips(Clips):
         for row, index in enumerate(plan.index.tolist()):
             clips[row] = self.pool.read(self.split, index)
         return clips
+
+    def sources(self, plan: Plan) -> list[np.ndarray]:
+        raise UserError(f"{self.pool.path} holds clips, not the voices that they were mixed of")
 
 
 def in_threads(function: Callable, items: Iterable, workers: int) -> Iterator:

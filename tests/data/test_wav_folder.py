@@ -166,6 +166,7 @@ def test_what_is_no_folder_of_clips_is_told(folder, make_data, tmp_path, tree):
         ("[]", r"clips\.json is torn"),
         (json.dumps({**description, "schema": 99}), "has schema 99, this version reads 1"),
         (json.dumps({key: value for key, value in description.items() if key != "mix"}), "torn \\(no mix\\)"),
+        (json.dumps({**description, "mix": {**description["mix"], "reverb": 1}}), r"torn \(.*reverb"),
         (json.dumps({**description, "metadata": None}), "does not hold all of its clips yet; write them again with"),
     ):
         path.write_text(content)
@@ -181,6 +182,12 @@ def test_a_clip_that_is_lost_while_it_is_trained_on_is_told(folder, make_data):
     swap(folder / "Audio_Train7.wav")
     with pytest.raises(UserError, match=r"Audio_Train\d\.wav is altered; write them again with"):
         list(files.train_dataloader())
+
+
+def test_each_voice_alone_is_not_there_which_is_told(written):
+    clips = WavClips(WavFolder(written), "test")
+    with pytest.raises(UserError, match="holds clips, not the voices"):
+        clips.sources(clips.plan(0, 1))
 
 
 def test_synthetic_speech_is_named_as_such(make_data, tmp_path, caplog):
