@@ -124,7 +124,7 @@ def layers(net: nn.Module, samples: int) -> list[tables.Row]:
     rows: list[tables.Row] = []
 
     def note(name: str, layer: nn.Module, output: torch.Tensor) -> None:
-        size = " x ".join(map(str, output.shape[1:]))
+        size = " x ".join(str(length) for length in output.shape[1:] if length > 1)  # time stands in two dimensions
         parameters = sum(parameter.numel() for parameter in layer.parameters())
         rows.append({"layer": type(layer).__name__, "name": name, "output": size, "parameters": parameters or None})
 

@@ -79,9 +79,46 @@ def test_has_the_paper_s_shapes(name):
             probabilities.append(layer.p)
     logits = module(torch.zeros(2, 16_000, dtype=torch.int16))
     assert logits.shape == (2, 3)
-    assert sizes == [size if isinstance(size, tuple) else (size,) for size in SIZES[name]]
+    assert sizes == [size if isinstance(size, tuple) else (1, size) for size in SIZES[name]]
     assert module.net.classifier.in_features == CHANNELS[name]
     assert probabilities == DROPOUT.get(name, [])
+
+
+def plain_waveform_net(name):
+    """The net as the paper draws it, in one dimension, each ReLU before the pooling."""
+    layers, channels = [], 1
+    sizes = SIZES[name]
+    for layer in build(name).net.features:
+        if isinstance(layer, nn.Conv2d):
+            options = {"kernel_size": 80, "stride": 16} if channels == 1 else {"kernel_size": 3, "padding": 1}
+            layers += [
+                nn.Conv1d(channels, layer.out_channels, **options),
+                nn.BatchNorm1d(layer.out_channels),
+                nn.ReLU(),
+            ]
+            channels = layer.out_channels
+        elif isinstance(layer, nn.MaxPool2d):
+            layers.append(nn.MaxPool1d(4))
+    assert sum(isinstance(layer, nn.Conv1d | nn.MaxPool1d) for layer in layers) == len(sizes)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(channels, 3))
+
+
+@pytest.mark.parametrize("name", ["m3", "m5", "m11", "m18"])
+def test_waveform_nets_are_the_paper_s_one_dimensional_ones(name):
+    module, plain = build(name), plain_waveform_net(name)
+    old = dict(zip((key.removeprefix("net.") for key in module.state_dict() if key.startswith("net.")),
+                   plain.state_dict().values(), strict=True))  # fmt: skip
+    assert old["features.0.weight"].shape == (32, 1, 80)
+    module.net.load_state_dict(old)  # checkpoints of one-dimensional convolutions, too
+    waveform, target = noise(8).float() / 32_768, torch.arange(8) % 3
+    losses = [nn.functional.cross_entropy(logits, target) for logits in (plain(waveform[:, None]), module(waveform))]
+    torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-4)
+    slopes = [
+        torch.cat([slope.flatten() for slope in torch.autograd.grad(loss, list(net.parameters()))])
+        for loss, net in zip(losses, (plain, module), strict=True)
+    ]
+    assert nn.functional.cosine_similarity(*slopes, dim=0) > 0.999
+    torch.testing.assert_close(plain.eval()(waveform[:, None]), module.eval()(waveform), rtol=1e-3, atol=1e-3)
 
 
 def test_learns_in_one_step(net):
