@@ -19,6 +19,7 @@ from speaker_count.data import metadata
 from speaker_count.data.corpus import SEXES, SPLITS
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.data.loader import Clips
+from speaker_count.data.wav_folder import WavFolder
 from speaker_count.errors import UserError
 from speaker_count.results import comparison, errors, page, record, sections, tables
 from speaker_count.results.comparison import Comparison
@@ -93,6 +94,7 @@ def facts_of(datamodule: ClipDataModule) -> sections.Facts:
         sample_rate=datamodule.sample_rate,
         sexes={split: _sexes(clips) for split, clips in datamodule.clips.items()},
         activity=np.where(test.utterances >= 0, test.activity, np.nan),
+        synthetic=isinstance(datamodule.pool, WavFolder) and datamodule.pool.synthetic,
         levels=None if datamodule.rendered else audit.voice_levels(datamodule.clips["test"]),
         record={
             name: " ".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in row.items()
@@ -162,9 +164,7 @@ def protocols(comparisons: Sequence[Comparison]) -> Section:
     """Test accuracy of every net under each corpus and mix, a column each; nothing is averaged over them."""
     columns, rows = {"net": ""}, {}
     for number, compared in enumerate(comparisons, start=1):
-        result = compared.result
-        clips = result["mix"]["clips"]["train"]
-        columns[f"{number} accuracy"] = f"{result['data']['name']}, {result['mix']['name']}, {clips:,} training clips"
+        columns[f"{number} accuracy"] = label(compared.result)
         for entry in compared.entries:
             value = entry.accuracy or entry.mean("test", "accuracy")
             rows.setdefault(entry.name, {"net": entry.name})[f"{number} accuracy"] = value
@@ -172,6 +172,12 @@ def protocols(comparisons: Sequence[Comparison]) -> Section:
     listed = sorted(rows.values(), key=lambda row: order.index(row["net"]))
     note = "The clips of one column are not those of another, so scores may be compared within a column only."
     return Section("Side by side", [Table("protocols", "Test accuracy by corpus and mix", listed, columns, note)])
+
+
+def label(result: Mapping[str, Any]) -> str:
+    """A group in a few words."""
+    data, mix = result["data"]["name"], result["mix"]
+    return f"{data}, {mix['name']}, {mix['clips']['train']:,} training clips"
 
 
 def title(result: Mapping[str, Any]) -> str:
@@ -201,7 +207,7 @@ def report(group: Mapping[Path, dict[str, Any]], root: str | None, suffix: str, 
         if first and compared.count is not None:
             wrong = errors.confidently_wrong(compared, WRONG)
             show(facts, datamodule.clips["test"], range(min(SHOWN, len(compared.count))), wrong)
-    if result["data"].get("synthesize"):
+    if result["data"].get("synthesize") or (facts is not None and facts.synthetic):
         compared.notes.insert(0, SYNTHETIC)
 
     main = sections.opening(compared)
@@ -219,6 +225,9 @@ def report(group: Mapping[Path, dict[str, Any]], root: str | None, suffix: str, 
         where.blocks += errors.label_audit(compared, facts, suffix)
         where.blocks += errors.listening_room(compared, facts, errors.confidently_wrong(compared, WRONG))
     made.append(where)
+    if suffix:  # one of several groups
+        for section in made[1:]:
+            section.title += f" ({label(result)})"
     return compared, [section for section in made if section.blocks]
 
 

@@ -259,3 +259,9 @@ def test_a_table_in_markdown_and_latex():
         "| bcd |          7 |       | +0.250 |",
     ]
     assert r"a\_b & 12,345 & 0.512 & -0.100 \\" in tables.latex(rows, columns).splitlines()
+
+
+def test_runs_are_named_by_what_tells_them_apart():
+    runs = [{"changes": ["mix.seed=1", "model.learning_rate=1e-3"]}, {"changes": ["mix.seed=1"]}, {}]
+    assert tables.differing(runs[:2]) == ["model.learning_rate=1e-3", ""]
+    assert tables.differing(runs) == ["mix.seed=1 model.learning_rate=1e-3", "mix.seed=1", ""]

@@ -102,8 +102,8 @@ def conclusion(comparison: Comparison) -> str:
     clips, epochs = result["mix"]["clips"]["train"], result["epochs"]
     if clips < PAPER_CLIPS or epochs < PAPER_EPOCHS:
         claims.append(
-            f"These nets had {clips:,} training clips and {epochs} epochs, the paper's {PAPER_CLIPS:,} and "
-            f"{PAPER_EPOCHS}: read it with that in mind."
+            f"These nets had {clips:,} training clips and {epochs} epoch{'s' * (epochs != 1)}, the paper's "
+            f"{PAPER_CLIPS:,} and {PAPER_EPOCHS}: read it with that in mind."
         )
     return " ".join(claims)
 

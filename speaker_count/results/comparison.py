@@ -146,13 +146,11 @@ def compare(folders: Mapping[Path, Result]) -> Comparison:
     runs = sorted(
         by_net.values(), key=lambda seeds: (*_place(order, seeds[0][1]["model"]), seeds[0][1].get("changes", []))
     )
-    differ = len({json.dumps(seeds[0][1].get("changes", [])) for seeds in runs}) > 1
     comparison = Comparison([])
-    for seeds in runs:
+    for seeds, changes in zip(runs, tables.differing([seeds[0][1] for seeds in runs]), strict=True):
         result = seeds[0][1]
-        changes = f" {' '.join(result.get('changes', []))}" if differ and result.get("changes") else ""
         entry = Entry(
-            name=result["model"] + changes,
+            name=f"{result['model']} {changes}".strip(),
             kind=result["kind"],
             hears=f"the {result['kind']}",
             paper_name=result["paper_name"],

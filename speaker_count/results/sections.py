@@ -22,6 +22,7 @@ class Facts:
 
     Attributes:
         sample_rate: in Hz.
+        synthetic: whether a machine spoke.
         sexes: by split, how many clips have each composition, such as `MMF`.
         activity: `(clips, voices)` of the test clips, the active share of each crop; NaN: no voice.
         levels: `(clips, voices)` of the test clips, decibels of full scale; NaN: no voice; None: not known.
@@ -34,6 +35,7 @@ class Facts:
     """
 
     sample_rate: int
+    synthetic: bool
     sexes: Mapping[str, Mapping[str, int]]
     activity: np.ndarray
     levels: np.ndarray | None
@@ -63,8 +65,8 @@ def scores(comparison: Comparison, suffix: str) -> Section:
         "validation accuracy": "validation",
         "test accuracy": "test accuracy [95 %]",
         **({"spread": "± over seeds"} if seeds else {}),
-        "difference": "to the best [95 %]",
-        "told apart": "told from the best",
+        "difference": "to the best net [95 %]",
+        "told apart": "told from it",
         "p-value": "McNemar p",
         "not better than": "not shown better than",
     }

@@ -34,16 +34,23 @@ def sweep(results: Sequence[Mapping[str, Any]]) -> list[Row]:
     order = list(paper())
     place = {net: order.index(net) if net in order else len(order) for net in (result["model"] for result in results)}
     ranked = sorted(results, key=lambda result: (place[result["model"]], result["model"], result["seed"]))
-    return [_row(result) for result in ranked]
+    return [_row(result, changes) for result, changes in zip(ranked, differing(ranked), strict=True)]
 
 
-def _row(result: Mapping[str, Any]) -> Row:
+def differing(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of each run, the changes that not all of them have."""
+    changes = [result.get("changes") or [] for result in results]
+    common = set(changes[0]).intersection(*changes) if changes else set()
+    return [" ".join(change for change in each if change not in common) for each in changes]
+
+
+def _row(result: Mapping[str, Any], changes: str) -> Row:
     figures = paper().get(result["model"], {})
     row: Row = {
         "net": result["model"],
         "in the paper": result["paper_name"],
         "seed": result["seed"],
-        "changes": " ".join(result.get("changes", ())),
+        "changes": changes,
         "parameters": result["parameters"],
         "epochs": result["epochs"],
         "minutes": result["fit_seconds"] / 60,
@@ -61,7 +68,7 @@ def _row(result: Mapping[str, Any]) -> Row:
 
 def of_runs(rows: Sequence[Row]) -> str:
     """The table of a sweep's runs in Markdown: cost, accuracy beside the paper's, and loss on the test clips."""
-    differ = len({row["changes"] for row in rows}) > 1
+    differ = any(row["changes"] for row in rows)
     columns = {name: name for name in ("net", "in the paper", "seed", *(["changes"] if differ else []))}
     columns |= {"parameters": "parameters", "minutes": "minutes", "paper's minutes": "paper", "clips/s": "clips/s"}
     for split, short in (("train", "train"), ("validation", "val")):
