@@ -74,7 +74,7 @@ def test_the_paper_s_figures_stand_beside_ours(reported):
 
 def test_layers_with_their_sizes(reported):
     rows = rows_of(reported, "architecture_m5")
-    convolutions = [row for row in rows if row["layer"] == "Conv1d"]
+    convolutions = [row for row in rows if row["layer"] == "Conv2d"]
     assert convolutions[0]["output"] == "32 x 996"
     assert sum(int(row["parameters"] or 0) for row in rows) == 37507
 
