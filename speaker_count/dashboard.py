@@ -4,9 +4,12 @@ Both show runs that W&B has already: offline ones are sent with `wandb sync` fir
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,19 +61,27 @@ def log_in() -> str:
     import wandb
 
     os.environ.setdefault("WANDB_SILENT", "true")  # what is wrong is told once, by us
-    wandb.setup()
+    settings = wandb.setup().settings
     try:
         if wandb.login(prompt=False):
+            _reach(settings.base_url)
             return wandb.Api().default_entity
     except Exception as error:  # as in `main`
         raise _unreachable(error) from error
-    if wandb.setup().settings.mode == "online":
+    if settings.mode == "online":
         raise UserError(f"no login to Weights & Biases: `wandb login`, {SYNC}; {DRY_RUN}")
     raise UserError(f"Weights & Biases is to stay offline: set WANDB_MODE=online, {SYNC}; {DRY_RUN}")
 
 
+def _reach(url: str, seconds: float = 10) -> None:
+    """Ask a server for anything at all. W&B itself goes on trying, for minutes, where none answers."""
+    with contextlib.suppress(urllib.error.HTTPError):  # it has answered
+        urllib.request.urlopen(url, timeout=seconds).close()
+
+
 def _unreachable(error: Exception) -> UserError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    reason = str(getattr(error, "reason", error))  # of a URLError, without its angle brackets
+    reason = (reason.splitlines() or [type(error).__name__])[0]
     return UserError(
         f"Weights & Biases: {reason.rstrip('.')}. See to the network, the login (`wandb login`), --entity and --project"
     )
