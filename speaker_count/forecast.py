@@ -3,6 +3,7 @@ with how much disk on this machine. It trains each net for a second to know, and
 """
 
 import argparse
+import heapq
 import json
 import shutil
 import sys
@@ -24,7 +25,8 @@ from speaker_count.data.wav_folder import WavFolder
 from speaker_count.errors import check_number, user_error
 from speaker_count.module import SpeakerCounter
 from speaker_count.pace import Pace, measure
-from speaker_count.results import tables
+from speaker_count.results import record, tables
+from speaker_count.room import Room, room
 
 MOST_SECONDS = 1.5  # a net is tried
 QUICK = 4000  # clips/s, faster than any net: a net is tried no longer than it would be trained at this rate
@@ -99,7 +101,15 @@ class Job:
         return RUN_BYTES + PARAMETER_BYTES * self.parameters + PREDICTION_BYTES * self.work.test
 
 
-def table(jobs: Sequence[Job]) -> str:
+def side_by_side(seconds: Iterable[float], at_once: int) -> float:
+    """How long jobs take together, so many at a time: the longest first, and each as soon as one has ended."""
+    ends = [0.0] * at_once
+    for one in sorted(seconds, reverse=True):
+        heapq.heapreplace(ends, ends[0] + one)
+    return max(ends)
+
+
+def table(jobs: Sequence[Job], room: Room) -> str:
     """A row for each job, in Markdown, and how long all of them take together."""
     rows = [
         {
@@ -114,11 +124,10 @@ def table(jobs: Sequence[Job]) -> str:
         for job in jobs
     ]
     columns = {name: name for name in rows[0] if name or any(row[""] for row in rows)}
+    total = duration(side_by_side((job.seconds for job in jobs), room.jobs))
     finished = sum(job.finished for job in jobs)
-    return (
-        f"{tables.markdown(rows, columns)}\n\nin all about {duration(sum(job.seconds for job in jobs))} here "
-        f"({_device()})" + (f"; {finished} of {len(jobs)} are finished" if finished else "")
-    )
+    rest = f"; {finished} of {len(jobs)} are finished" if finished else ""
+    return f"{tables.markdown(rows, columns)}\n\nin all about {total} here ({_device(room)}){rest}"
 
 
 def _state(job: Job) -> str:
@@ -127,11 +136,11 @@ def _state(job: Job) -> str:
     return f"{job.done} of {job.config.trainer.max_epochs} epochs done" if job.done else ""
 
 
-def _device() -> str:
-    if torch.accelerator.is_available():
-        return torch.accelerator.current_accelerator().type
-    threads = torch.get_num_threads()
-    return f"CPU, {threads} thread" + "s" * (threads > 1)
+def _device(room: Room) -> str:
+    device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "CPU"
+    jobs = f", {room.jobs} jobs side by side" if room.jobs > 1 else ""
+    threads = f", {room.threads} thread" + "s" * (room.threads > 1) + " each" * (room.jobs > 1)
+    return device + jobs + (threads if device == "CPU" else "")
 
 
 def foresee(configs: Iterable[tuple[DictConfig, Path]]) -> list[Job]:
@@ -145,13 +154,20 @@ def foresee(configs: Iterable[tuple[DictConfig, Path]]) -> list[Job]:
     return jobs
 
 
-def try_out(jobs: Sequence[Job], most_seconds: float = MOST_SECONDS, least_clips: int = 1) -> None:
-    """Measure the pace of the jobs' nets, of each once.
+def try_out(jobs: Sequence[Job], most_seconds: float = MOST_SECONDS, least_clips: int = 1) -> Room:
+    """Measure the pace of the jobs' nets, of each once, with as many threads as it will have.
 
     Args:
         most_seconds: for each net.
         least_clips: a job with fewer training clips is left out.
+
+    Returns:
+        How many of the jobs can run side by side.
     """
+    launcher = jobs[0].config.hydra.launcher
+    to_do = sum(job.work is not None for job in jobs)
+    wish = (launcher.jobs, launcher.threads) if "jobs" in launcher else (1, torch.get_num_threads())
+    torch.set_num_threads(room(to_do, *wish).threads)
     paces: dict[str, tuple[Pace, int]] = {}
     for job in jobs:
         if job.clips >= least_clips:
@@ -159,6 +175,7 @@ def try_out(jobs: Sequence[Job], most_seconds: float = MOST_SECONDS, least_clips
                 job.pace, job.parameters = _measured(job, paces, most_seconds)
             except Exception as error:
                 job.problem, job.work = error, None
+    return room(to_do, *wish, record.peak_memory_bytes())
 
 
 def _look(job: Job) -> None:
@@ -284,11 +301,11 @@ def main() -> None:
         told, needed = speech(data)
         print(*told, sep="\n", flush=True)
         needs += needed
-    try_out(jobs)
+    room = try_out(jobs)
     failing = [job for job in jobs if job.problem]
     if len(jobs) == len(failing) == 1:
         raise jobs[0].problem
-    print("", table(jobs), "", sep="\n")
+    print("", table(jobs, room), "", *filter(None, [room.told]), sep="\n")
     needs.append(("the runs", sum(job.bytes for job in jobs), folders[0]))
     print(*_disk(needs), sep="\n")
     for job in failing:

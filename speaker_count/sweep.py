@@ -2,6 +2,7 @@
 far; at the end, the table, and which of them failed and why.
 """
 
+import contextlib
 import sys
 import tempfile
 import time
@@ -13,7 +14,7 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from speaker_count import forecast
+from speaker_count import forecast, launcher
 from speaker_count.callbacks import quiet
 from speaker_count.compose import expand, find_own_nets
 from speaker_count.results import tables
@@ -27,14 +28,20 @@ class Sweep(Callback):
 
     Attributes:
         jobs: of such a sweep, as they were foreseen.
+        at_once: how many of them run side by side.
         results: of the runs that ended; of a failed one, why.
+        begun: when each job that was begun, by its number, was so.
+        ended: the numbers of those that ended.
         foreseen, taken: seconds, of the runs that were done now.
     """
 
     def __init__(self):
         self.jobs: list[forecast.Job] = []
+        self.at_once = 1
         self.results: list[dict[str, Any]] = []
-        self.foreseen = self.taken = self.begin = 0.0
+        self.begun: dict[int, float] = {}
+        self.ended: set[int] = set()
+        self.foreseen = self.taken = 0.0
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         _check(config.hydra.run.dir)
@@ -49,21 +56,26 @@ class Sweep(Callback):
             return
         if len(jobs) == 1:
             return
-        forecast.try_out(jobs, MOST_SECONDS, LEAST_CLIPS)
-        self.jobs = jobs
-        if any(job.pace for job in self.jobs):
-            print(forecast.table(self.jobs), end="\n\n", flush=True)
+        room = forecast.try_out(jobs, MOST_SECONDS, LEAST_CLIPS)
+        self.jobs, self.at_once = jobs, room.jobs
+        if any(job.pace for job in jobs):
+            print(forecast.table(jobs, room), end="\n\n", flush=True)
+        if room.told:
+            print(room.told, flush=True)
+        launcher.settle(config.hydra.launcher, room, [job.seconds for job in jobs])
+        for data in {str(job.data.root): job.data for job in jobs if job.work}.values():
+            with contextlib.suppress(Exception):  # each job will say it
+                data.prepare_data()
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         if not self.jobs:
             return
-        self.begin = time.monotonic()
         number = config.hydra.job.num
-        told = [f"job {number + 1} of {len(self.jobs)}: {self.jobs[number].folder.name}"]
-        left = sum(job.seconds for job in self.jobs[number:])
+        self.begun[number] = time.monotonic()
+        told = [f"job {len(self.begun)} of {len(self.jobs)}: {self.jobs[number].folder.name}"]
+        left = self._seconds_left()
         if left:
-            scale = self.taken / self.foreseen if self.foreseen else 1
-            told.append(f"about {forecast.duration(scale * left)} left")
+            told.append(f"about {forecast.duration(left)} left")
         finished = [result for result in self.results if "failed" not in result]
         if finished:
             # scores on other clips say nothing beside these
@@ -72,13 +84,25 @@ class Sweep(Callback):
             told.append(f"best so far: {best['job']}, test accuracy {best['last']['test']['accuracy']:.3f}")
         print("; ".join(told), flush=True)
 
+    def _seconds_left(self) -> float:
+        scale = self.taken / self.foreseen if self.foreseen else 1
+        left = []
+        for number, job in enumerate(self.jobs):
+            if number not in self.ended:
+                gone = time.monotonic() - self.begun[number] if number in self.begun else 0
+                left.append(max(0, scale * job.seconds - gone))
+        return forecast.side_by_side(left, self.at_once)
+
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         result = {"job": Path(config.hydra.runtime.output_dir).name, **job_return.return_value}
         self.results.append(result)
-        job = self.jobs[config.hydra.job.num] if self.jobs else None
-        if job and job.seconds and "failed" not in result:
-            self.foreseen += job.seconds
-            self.taken += time.monotonic() - self.begin
+        if not self.jobs:
+            return
+        number = config.hydra.job.num
+        self.ended.add(number)
+        if self.jobs[number].seconds and "failed" not in result:
+            self.foreseen += self.jobs[number].seconds
+            self.taken += time.monotonic() - self.begun[number]
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         failed = [result for result in self.results if "failed" in result]

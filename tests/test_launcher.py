@@ -1,0 +1,118 @@
+"""A sweep's jobs side by side: the same results, one build of the pool, and none of them takes another along."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import filelock
+import pytest
+
+from speaker_count.room import Room, cores, free_memory, room
+from tests.conftest import SMALL
+
+TWO = ("hydra.launcher.jobs=2", "hydra.launcher.threads=1", "logger=csv")
+DOOMED = """
+import os, signal
+from speaker_count.models.waveform import WaveformCNN
+
+class Doomed(WaveformCNN):
+    def forward(self, waveform):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def runs(folder):
+    return {path.name: path for path in sorted(folder.iterdir()) if path.is_dir()}
+
+
+def test_side_by_side_and_one_after_the_other_give_the_same(command, tree, tmp_path):
+    sweep = ("train", "--multirun", *SMALL, f"data.root={tree}", "model=m3,spec_1", "seed=0,1")
+    cache = tmp_path / "cache"
+    together = command(*sweep, *TWO, "hydra.sweep.dir=together", SPEAKER_COUNT_CACHE=str(cache))
+    assert together.returncode == 0, together.stderr
+    assert len([path for path in (cache / "pools").iterdir() if path.is_dir()]) == 1
+    assert "waiting for it" not in together.stdout + together.stderr  # the pool was there before the jobs began
+    assert together.stdout.index("job 2 of 4: ") < together.stdout.index("test accuracy")
+    epochs = [line.split(" | ")[0] for line in together.stdout.splitlines() if " | epoch 2 of 2" in line]
+    assert sorted(epochs) == list(runs(tmp_path / "together"))
+
+    alone = command(*sweep, "logger=csv", "hydra/launcher=basic", "hydra.sweep.dir=alone")
+    assert alone.returncode == 0, alone.stderr
+    assert " | epoch" not in alone.stdout
+    one, other = (runs(tmp_path / name) for name in ("together", "alone"))
+    assert list(one) == list(other)
+    for name, folder in one.items():
+        for file in ("metrics.csv", "predictions.parquet"):
+            assert (folder / file).read_bytes() == (other[name] / file).read_bytes(), (name, file)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a signal that cannot be caught")
+def test_a_job_that_the_system_kills_is_named_and_the_others_go_on(command, tree, tmp_path):
+    nets = tmp_path / "own"
+    (nets / "model").mkdir(parents=True)
+    (nets / "doomed_net.py").write_text(DOOMED)
+    (nets / "model" / "doomed.yaml").write_text("defaults: [m3]\nnet:\n  _target_: doomed_net.Doomed\n")
+    sweep = ("train", "--multirun", "--config-dir", nets, *SMALL, f"data.root={tree}", "model=doomed,m3,m5", *TWO)
+    done = command(*sweep)
+    assert done.returncode == 1
+    (told,) = (line for line in done.stderr.splitlines() if line.startswith("failed: "))
+    assert told.startswith("failed: doomed-seed0-")
+    assert ": killed (SIGKILL, perhaps for want of memory) (see " in told
+    assert "killed" in Path(told.split("(see ")[1][:-1]).read_text()
+    assert "1 of 3 runs failed" in done.stderr
+    folder = tmp_path / "multirun" / "default-folder-paper"
+    finished = [name for name, run in runs(folder).items() if (run / "result.json").is_file()]
+    assert [name[:2] for name in finished] == ["m3", "m5"]
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs groups of processes")
+@pytest.mark.parametrize("how", ["interrupted", "killed"])
+def test_no_job_outlives_its_sweep(command, cache, tree, tmp_path, how):
+    longer = ("mix.clips.train=2000", "trainer.max_epochs=200", "evaluate_train=false")
+    sweep = ("train", "--multirun", *SMALL, f"data.root={tree}", *longer, "model=m3", "seed=0,1", *TWO)
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("speaker-count"), *sweep],
+        cwd=tmp_path,
+        env={**os.environ, "SPEAKER_COUNT_CACHE": str(cache)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    trained = set()
+    for line in process.stdout:  # until both train
+        trained |= {line.split(" | ")[0]} if " | epoch " in line else set()
+        if len(trained) == 2:
+            break
+    if how == "interrupted":
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    else:
+        process.kill()
+    process.stdout.read()
+    assert process.wait(60) != 0
+    for name in trained:
+        with filelock.FileLock(tmp_path / "multirun" / "default-folder-paper" / f".{name}.lock", timeout=30):
+            pass  # a job holds it for as long as it lives
+    again = command(*sweep[:-1], "trainer.max_epochs=2", "force=true", "mix.clips.train=96")
+    assert again.returncode == 0, again.stderr
+
+
+def test_room_for_as_many_as_there_are_cores_and_as_memory_holds():
+    own = cores()
+    assert room(10 * own, at_once=own) == (own, 1, "")
+    assert room(1, at_once=4) == (1, own, "")
+    assert room(10 * own, threads=own).jobs == 1
+    assert room(0).jobs == 1
+    free = free_memory()
+    if free is None:
+        pytest.skip("this system does not say how much memory is free")
+    few = room(10, at_once=10, job_bytes=free // 3)
+    assert 2 <= few.jobs <= 4
+    assert few.threads == max(1, own // few.jobs)
+    assert f"{few.jobs} at a time, not 10" in few.told
+    none = room(10, at_once=10, threads=1, job_bytes=10**15)
+    assert isinstance(none, Room)
+    assert (none.jobs, none.threads) == (1, 1)
+    assert "even that may be too many" in none.told
