@@ -46,9 +46,9 @@ lint: .venv/installed  ## style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: .venv/installed  ## how fast streaming and training are, beside plain loops, in the same run
-	$(BIN)/python -m tests.benchmarks
+bench: .venv/installed  ## how fast everything is, beside its peers, in ten minutes: the table, and multirun/bench.json
+	$(BIN)/python -m tests.benchmarks --json multirun/bench.json $(ARGS)
 
 lock:  ## pin the newest versions that pyproject.toml admits (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --python-version 3.11 \
-		--extra demo --extra dev pyproject.toml -o requirements.lock
+		--extra bench --extra demo --extra dev pyproject.toml -o requirements.lock

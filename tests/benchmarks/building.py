@@ -1,0 +1,47 @@
+"""Seconds of speech decoded a second: the pool's build beside plain decoding of the same files."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import soundfile
+
+from speaker_count.data import corpus
+from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.data.pool import build
+from tests.benchmarks.peers import Measure, Row, compare, on_cores
+from tests.benchmarks.streaming import paths
+
+ROUNDS = 5
+
+
+def rows(data: ClipDataModule) -> list[Row]:
+    """Args:
+    data: set up.
+    """
+    listed = corpus.index(data.root, *data.subsets, utterance_list=data.utterance_list)
+    files = paths(data)
+    seconds = data.pool.frames.sum() / data.sample_rate
+
+    def built(cores: int) -> Measure:
+        def measure() -> float:
+            with tempfile.TemporaryDirectory(dir=data.cache) as folder, on_cores(cores):
+                begin = time.perf_counter()
+                build(listed, Path(folder), data.sample_rate)
+                return seconds / (time.perf_counter() - begin)
+
+        return measure
+
+    def decoded() -> float:
+        with on_cores(1):
+            begin = time.perf_counter()
+            for path in files:
+                soundfile.read(path, dtype="int16")
+            return seconds / (time.perf_counter() - begin)
+
+    unit = "times real time"
+    told = compare("pool", unit, {"build on one core": built(1), "soundfile, plain decoding": decoded}, ROUNDS)
+    if (os.cpu_count() or 1) > 1:
+        told += compare("pool", unit, {"build on two cores": built(2), "build on one core": built(1)}, ROUNDS)
+    return told

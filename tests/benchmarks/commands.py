@@ -1,0 +1,118 @@
+"""Seconds that commands take: to begin, and a sweep side by side or one job after the other."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+from tests.benchmarks.peers import Measure, Row, compare, row
+
+STARTS = 3
+JOB_SECONDS = 60  # of a job of the sweep, at least
+COMMAND = str(Path(sys.executable).with_name("speaker-count"))
+
+
+class FirstStep(pl.Callback):
+    """Ends the process after the first step of training."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        os._exit(0)
+
+
+def run(*arguments: str, **environment: str) -> tuple[float, int]:
+    """Seconds that a command takes, and the most memory, in bytes, that it and its processes hold at a time."""
+    process = subprocess.Popen(
+        [COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **environment}
+    )
+    peak, over = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not over.wait(0.2):
+            peak = max(peak, sum(map(held_by, family(process.pid))))
+
+    begin = time.perf_counter()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    output, _ = process.communicate()
+    seconds = time.perf_counter() - begin
+    over.set()
+    watcher.join()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(arguments)}: {output.decode()}")
+    return seconds, peak
+
+
+def family(pid: int) -> Iterator[int]:
+    """A process and those that it began (Linux)."""
+    yield pid
+    try:
+        children = [int(child) for path in Path(f"/proc/{pid}/task").iterdir() for child in _words(path / "children")]
+    except OSError:
+        return
+    for child in children:
+        yield from family(child)
+
+
+def held_by(pid: int) -> int:
+    """Its part of the memory, what it shares being divided among those that share it (Linux)."""
+    words = _words(Path(f"/proc/{pid}/smaps_rollup"))
+    return 1024 * int(words[words.index("Pss:") + 1]) if "Pss:" in words else 0
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
+def starts(overrides: list[str]) -> list[Row]:
+    """Of `--help`, and of `train` up to its first step."""
+    with tempfile.TemporaryDirectory() as folder:
+        first_step = f"trainer.callbacks=[{{_target_: {__name__}.{FirstStep.__name__}}}]"
+        train = ("train", "model=m5", "logger=csv", "force=true", first_step, f"hydra.run.dir={folder}/run", *overrides)
+        told = []
+        for what, arguments in (
+            ("speaker-count --help", ("--help",)),
+            ("speaker-count train, to its first step", train),
+        ):
+            taken = sorted(run(*arguments) for _ in range(STARTS))
+            told.append(row(what, taken[STARTS // 2][0], "s", max(peak for _, peak in taken)))
+    return told
+
+
+def sweeps(overrides: list[str], clips_per_second: float) -> list[Row]:
+    """Two jobs of M5 with so many clips that each takes a minute.
+
+    Args:
+        clips_per_second: that M5 is trained at.
+    """
+    clips = round(JOB_SECONDS * clips_per_second)
+    sizes = (f"mix.clips.train={clips}", "mix.clips.validation=300", "mix.clips.test=300", "trainer.max_epochs=1")
+    peak: dict[str, int] = {}
+
+    def sweep(name: str, *how: str, **environment: str) -> Measure:
+        def measure() -> float:
+            with tempfile.TemporaryDirectory() as folder:
+                where = f"hydra.sweep.dir={folder}/sweep"
+                jobs = ("model=m5", "seed=0,1", "evaluate_train=false", "logger=csv")
+                seconds, peak[name] = run("train", "--multirun", *jobs, *sizes, *overrides, where, *how, **environment)
+            return seconds
+
+        return measure
+
+    basic = "hydra/launcher=basic"
+    peers = {
+        "side by side": sweep("side by side"),
+        "one after the other, one thread": sweep("one", basic, OMP_NUM_THREADS="1"),
+        "one after the other, a thread on each core": sweep("all", basic),
+    }
+    told = compare("sweep of two jobs", "s", peers, rounds=1, less_is_better=True)
+    return [{**line, "peak_bytes": peak["side by side"]} for line in told]

@@ -1,0 +1,175 @@
+"""Training clips a second of each net: through the whole stack, in a bare loop, and as plain layers."""
+
+import time
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.profilers import SimpleProfiler
+from torch import Tensor, nn
+from torchaudio.transforms import AmplitudeToDB, Spectrogram
+
+from speaker_count.compose import compose
+from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.module import SpeakerCounter
+from tests.benchmarks.peers import Measure, Row, compare, row
+
+SECONDS = 1.5  # of training a round, about
+ROUNDS = 5
+NEXT_BATCH = "[_TrainingEpochLoop].train_dataloader_next"  # as Lightning names it
+WAVEFORM = {
+    "m3": ([[32, 1]], True),
+    "m5": ([[32, 1], [64, 1], [128, 1]], True),
+    "m11": ([[32, 2], [64, 2], [128, 3], [256, 2]], False),
+    "m18": ([[32, 4], [64, 4], [128, 4], [256, 4]], False),
+}
+SPECTROGRAM = {
+    "spec_1": ([32], [0.2]),
+    "spec_2": ([32, 32], [0.2, 0.4]),
+    "spec_4": ([32, 32, 64, 64], [0.2, 0.2, 0.4, 0.0]),
+}
+
+
+class PlainWaveform(nn.Module):
+    """The paper's 1D nets in the order in which it gives the layers."""
+
+    def __init__(self, stages: list[list[int]], pool_last: bool):
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv1d(1, 32, 80, 16), nn.BatchNorm1d(32), nn.ReLU(), nn.MaxPool1d(4)]
+        channels = 32
+        for number, (width, repeats) in enumerate(stages, start=1):
+            for _ in range(repeats):
+                layers += [nn.Conv1d(channels, width, 3, padding=1), nn.BatchNorm1d(width), nn.ReLU()]
+                channels = width
+            if pool_last or number < len(stages):
+                layers.append(nn.MaxPool1d(4))
+        self.features, self.classifier = nn.Sequential(*layers), nn.Linear(channels, 3)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.classifier(self.features(waveform[:, None]).mean(2))
+
+
+class PlainSpectrogram(nn.Module):
+    """The paper's 2D nets in the order in which it gives the layers."""
+
+    def __init__(self, channels: list[int], dropout: list[float]):
+        super().__init__()
+        self.spectrogram = nn.Sequential(Spectrogram(), AmplitudeToDB())
+        layers: list[nn.Module] = []
+        for inputs, outputs, probability in zip([1, *channels[:-1]], channels, dropout, strict=True):
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
+            layers += [nn.Dropout(probability)] if probability else []
+        self.features, self.classifier = nn.Sequential(*layers), nn.Linear(channels[-1], 3)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.classifier(self.features(self.spectrogram(waveform)[:, None]).mean((2, 3)))
+
+
+def plain(name: str) -> nn.Module:
+    return PlainWaveform(*WAVEFORM[name]) if name in WAVEFORM else PlainSpectrogram(*SPECTROGRAM[name])
+
+
+class Stopwatch(pl.Callback):
+    """Seconds from the end of the warm-up to the end of the epoch."""
+
+    def __init__(self, warm_up: int):
+        self.warm_up = warm_up
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if batch_idx == self.warm_up:
+            self.begin = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer, pl_module) -> None:
+        self.seconds = time.perf_counter() - self.begin
+
+
+class Bench:
+    """One net on the first batches of the stream."""
+
+    def __init__(self, data: ClipDataModule, name: str):
+        self.config: DictConfig = compose([f"model={name}", "evaluate_train=false"])
+        self.data, self.name = data, name
+        loader = iter(data.train_dataloader())
+        self.batches = [next(loader) for _ in range(4)]
+        step = self.seconds_of_step()
+        self.warm_up = 3 if step > 0.1 else 10
+        self.steps = max(8, round(SECONDS / step))
+        self.batches += [next(loader) for _ in range(self.warm_up + self.steps - len(self.batches))]
+
+    def module(self) -> SpeakerCounter:
+        return instantiate(self.config.model, _convert_="all")
+
+    def seconds_of_step(self) -> float:
+        train = stepper(self.module())
+        for batch in self.batches[:3]:
+            begin = time.perf_counter()
+            train(batch)
+        return time.perf_counter() - begin
+
+    def rate(self, seconds: float) -> float:
+        return self.steps * self.data.batch_size / seconds
+
+    def whole_stack(self, profiler: SimpleProfiler | None = None) -> float:
+        """Streamed and trained by Lightning, as `speaker-count train` does."""
+        watch = Stopwatch(self.warm_up)
+        trainer = instantiate({**self.config.trainer, "callbacks": []}, _partial_=True)(
+            callbacks=[watch],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            max_epochs=1,
+            limit_train_batches=self.warm_up + self.steps,
+            limit_val_batches=0,
+            profiler=profiler,
+        )
+        trainer.fit(self.module(), self.data)
+        return self.rate(watch.seconds)
+
+    def waiting(self) -> float:
+        """Per cent of the time that the whole stack waits for the next batch."""
+        profiler = SimpleProfiler()
+        seconds = self.steps * self.data.batch_size / self.whole_stack(profiler)
+        return 100 * sum(profiler.recorded_durations[NEXT_BATCH][self.warm_up : -1]) / seconds
+
+    def bare(self, make: Callable[[], nn.Module]) -> Measure:
+        """The same recipe on batches that lie ready."""
+
+        def measure() -> float:
+            train = stepper(make())
+            for number, batch in enumerate(self.batches):
+                if number == self.warm_up:
+                    begin = time.perf_counter()
+                train(batch)
+            return self.rate(time.perf_counter() - begin)
+
+        return measure
+
+
+def stepper(net: nn.Module) -> Callable[[dict[str, Tensor]], None]:
+    optimiser = torch.optim.Adam(net.parameters(), lr=1e-4)
+
+    def train(batch: dict[str, Tensor]) -> None:
+        loss = nn.functional.cross_entropy(net(batch["waveform"].float() / 32_768), batch["count"] - 1)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    return train
+
+
+def rows(data: ClipDataModule) -> list[Row]:
+    told = []
+    for name in (*WAVEFORM, *SPECTROGRAM):
+        bench = Bench(data, name)
+        assert sum(p.numel() for p in plain(name).parameters()) == sum(p.numel() for p in bench.module().parameters())
+        peers = {
+            "whole stack": bench.whole_stack,
+            "bare loop, ready batches": bench.bare(bench.module),
+            "the same, plain eager float32": bench.bare(lambda name=name: plain(name)),
+        }
+        told += compare(f"training {name}", "clips/s", peers, ROUNDS)
+        if name == "m5":
+            told.append(row("training m5: waiting for data", bench.waiting(), "% of the step"))
+    return told

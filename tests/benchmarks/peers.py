@@ -1,0 +1,66 @@
+"""Peers measured in turns: a shared machine's speed drifts, but it drifts for all of them."""
+
+import contextlib
+import os
+import statistics
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from speaker_count.results.record import peak_memory_bytes, reset_peak_memory
+
+Measure = Callable[[], float]
+Row = dict[str, Any]
+
+
+def compare(what: str, unit: str, peers: dict[str, Measure], rounds: int, less_is_better: bool = False) -> list[Row]:
+    """Ours against its peers: the first of them against each other one.
+
+    A figure is the median of the rounds, a ratio the median of the rounds' ratios; above 1, ours is better.
+    """
+    measured: dict[str, list[float]] = {name: [] for name in peers}
+    peak: dict[str, int] = {}
+    for _ in range(rounds):
+        for name, measure in peers.items():
+            reset_peak_memory()
+            measured[name].append(measure())
+            peak[name] = max(peak.get(name, 0), peak_memory_bytes())
+    (ours, figures), *others = measured.items()
+    rows = []
+    for name, theirs in others:
+        ratios = [b / a if less_is_better else a / b for a, b in zip(figures, theirs, strict=True)]
+        rows.append(
+            {
+                **row(f"{what}: {ours}", statistics.median(figures), unit, peak[ours]),
+                "peer": name,
+                "its": statistics.median(theirs),
+                "ratio": statistics.median(ratios),
+            }
+        )
+    return rows
+
+
+def row(what: str, figure: float, unit: str, peak_bytes: int | None = None) -> Row:
+    """A figure that stands alone."""
+    return {
+        "what": what,
+        "ours": figure,
+        "unit": unit,
+        "peak_bytes": peak_bytes,
+        "peer": "",
+        "its": None,
+        "ratio": None,
+    }
+
+
+@contextlib.contextmanager
+def on_cores(number: int) -> Iterator[None]:
+    """Keep this thread, and those that it begins, to so many cores, where the system can (Linux)."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[-number:])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
