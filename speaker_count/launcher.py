@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import types
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from omegaconf import DictConfig, open_dict
 from speaker_count.room import Room
 
 PROCESSES = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
-PATIENCE = 10  # seconds that a job has to end in, when the sweep is interrupted
+PATIENCE = 10  # seconds that jobs have to end in, when their sweep is interrupted
 
 
 class Processes(Launcher):
@@ -57,12 +58,13 @@ class Processes(Launcher):
         threads = ThreadPoolExecutor(self.jobs)
         try:
             returned = dict(threads.map(self._run, configs))
-        except BaseException:  # such as Ctrl-C, which the jobs get as well
+        except BaseException as end:
             threads.shutdown(wait=False, cancel_futures=True)
-            for process in list(self.running):
-                process.join(PATIENCE)
-                process.kill()
-            raise
+            self._stop()
+            if not isinstance(end, KeyboardInterrupt):
+                raise
+            print("interrupted: the same command goes on from the runs' last checkpoints", file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
         threads.shutdown()
         return [returned[number] for number in numbers]
 
@@ -94,6 +96,15 @@ class Processes(Launcher):
             self.running.discard(process)
             self.context.callbacks.on_job_end(config=config, job_return=returned)
         return config.hydra.job.num, returned
+
+    def _stop(self) -> None:
+        running = list(self.running)
+        for process in running:
+            process.terminate()  # Ctrl-C reaches the jobs by itself, but a signal to this process alone does not
+        until = time.monotonic() + PATIENCE
+        for process in running:
+            process.join(max(0, until - time.monotonic()))
+            process.kill()
 
     def _pass_on(self, name: str, lines: Connection) -> None:
         with os.fdopen(os.dup(lines.fileno()), errors="replace") as file:
