@@ -3,12 +3,18 @@
 import contextlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 CGROUPS = Path("/sys/fs/cgroup")
+# by what a line of /proc/self/cgroup calls them, in version 2 and in version 1: limit, use, what of it is cache
+MEMORY_GROUPS = {
+    "": ("memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 
 
 class Room(NamedTuple):
@@ -53,14 +59,19 @@ def free_memory() -> int | None:
     """
     free = []
     with contextlib.suppress(OSError):
-        free += [1024 * int(kilobytes) for kilobytes in _numbers(Path("/proc/meminfo"), "MemAvailable")]
-    with contextlib.suppress(OSError):
-        group = CGROUPS / Path("/proc/self/cgroup").read_text().rpartition("::")[2].strip().lstrip("/")
-        for folder in (group, *group.parents):
-            with contextlib.suppress(OSError, ValueError):  # of the outermost there is no limit, of others "max"
-                limit, used = (int((folder / f"memory.{name}").read_text()) for name in ("max", "current"))
-                free.append(limit - used + sum(_numbers(folder / "memory.stat", "inactive_file")))
+        free += [1024 * kilobytes for kilobytes in _numbers(Path("/proc/meminfo"), "MemAvailable")]
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers in MEMORY_GROUPS:
+                free += _free_in_groups(CGROUPS / controllers / path.lstrip("/"), *MEMORY_GROUPS[controllers])
     return max(0, min(free)) if free else None
+
+
+def _free_in_groups(group: Path, limit: str, used: str, reclaimable: str) -> Iterator[int]:
+    for folder in (group, *group.parents):
+        with contextlib.suppress(OSError, ValueError):  # the outermost has no limit, others may have "max"
+            most, now = (int((folder / name).read_text()) for name in (limit, used))
+            yield most - now + sum(_numbers(folder / "memory.stat", reclaimable))
 
 
 def _numbers(path: Path, name: str) -> list[int]:

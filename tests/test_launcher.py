@@ -9,6 +9,7 @@ from pathlib import Path
 import filelock
 import pytest
 
+from speaker_count import room as rooms
 from speaker_count.room import Room, cores, free_memory, room
 from tests.conftest import SMALL
 
@@ -120,3 +121,14 @@ def test_room_for_as_many_as_there_are_cores_and_as_memory_holds():
     assert isinstance(none, Room)
     assert (none.jobs, none.threads) == (1, 1)
     assert "even that may be too many" in none.told
+
+
+def test_a_control_group_s_limit_counts(tmp_path):
+    """Its files as Linux writes them, of version 2; which version runs here is not for a test to choose."""
+    inner = tmp_path / "job" / "step"
+    inner.mkdir(parents=True)
+    for folder, limit, used, cache in ((inner, "max", 10**9, 0), (inner.parent, 3 * 10**9, 2 * 10**9, 5 * 10**8)):
+        (folder / "memory.max").write_text(f"{limit}\n")
+        (folder / "memory.current").write_text(f"{used}\n")
+        (folder / "memory.stat").write_text(f"anon 1\ninactive_file {cache}\nactive_file 7\n")
+    assert list(rooms._free_in_groups(inner, *rooms.MEMORY_GROUPS[""])) == [1_500_000_000]
