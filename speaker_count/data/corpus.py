@@ -8,9 +8,12 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from speaker_count.errors import UserError
 
@@ -18,6 +21,9 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
 SEXES = ("F", "M")
 HELD_OUT_SHARE = 0.15  # of each sex's speakers, for validation and again for test, where speakers are divided
+LISTED_AT_ONCE = 65_536  # files, as Python objects; then they are rows of an Arrow table
+TEXTS = ("speaker", "utterance", "subset", "path")
+LISTING = pa.schema([*((name, pa.string()) for name in TEXTS), ("size", pa.int64())])
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,8 @@ class Corpus:
 
     Attributes:
         root: the folder that holds the subsets.
-        utterances, paths, subsets: `(utterances,)` names; paths are relative to `root`.
+        utterances, paths, subsets: `(utterances,)` names, in Arrow, which needs their letters and four bytes; paths are
+            relative to `root`.
         sizes: `(utterances,)` int64, bytes of each file.
         speaker: `(utterances,)` int32, the row of the utterance's speaker in `speakers`.
         speakers: `(speakers,)` names, sorted.
@@ -35,9 +42,9 @@ class Corpus:
     """
 
     root: Path
-    utterances: np.ndarray
-    paths: np.ndarray
-    subsets: np.ndarray
+    utterances: pa.ChunkedArray
+    paths: pa.ChunkedArray
+    subsets: pa.ChunkedArray
     sizes: np.ndarray
     speaker: np.ndarray
     speakers: np.ndarray
@@ -70,24 +77,26 @@ def index(
     root = find_root(root)
     by_subset = validation_subsets is not None
     subsets = [*train_subsets, *validation_subsets, *test_subsets] if by_subset else train_subsets
-    rows = _rows(root, subsets)
+    rows = _listing(root, subsets)
     if utterance_list is not None:
         rows = _only(rows, utterance_list, root)
-    if not rows:
+    if not len(rows):
         raise UserError(f"no .flac or .wav file in {root}/SUBSET/SPEAKER/CHAPTER/. {HOW_TO_GET}")
-
-    rows.sort()
-    speaker_of, utterances, subset_of, paths, sizes = (np.array(column) for column in zip(*rows, strict=True))
-    twice = utterances[:-1][utterances[1:] == utterances[:-1]]
+    utterances = rows["utterance"]
+    twice = utterances[1:].filter(pc.equal(utterances[1:], utterances[:-1]))
     if len(twice):
         raise UserError(f"utterance {twice[0]} is there more than once in {root}; remove one of the files")
-    speakers, speaker = np.unique(speaker_of, return_inverse=True)
+    # speakers are numbered as they come, and they come sorted
+    numbered = rows["speaker"].combine_chunks().dictionary_encode()
+    speakers, speaker = np.array(numbered.dictionary.to_pylist()), numbered.indices.to_numpy()
     sexes = _sexes(root / "SPEAKERS.TXT", speakers)
     if by_subset:
-        splits = _splits_of_subsets(speakers, speaker, subset_of, (train_subsets, validation_subsets, test_subsets))
+        named = (train_subsets, validation_subsets, test_subsets)
+        splits = _splits_of_subsets(speakers, speaker, rows["subset"], named)
     else:
         splits = split_by_speaker(speakers, sexes)
-    return Corpus(root, utterances, paths, subset_of, sizes, speaker.astype(np.int32), speakers, sexes, splits)
+    sizes = rows["size"].to_numpy()
+    return Corpus(root, utterances, rows["path"], rows["subset"], sizes, speaker, speakers, sexes, splits)
 
 
 HOW_TO_GET = (
@@ -122,22 +131,39 @@ def split_by_speaker(speakers: np.ndarray, sexes: np.ndarray) -> np.ndarray:
     return splits
 
 
-def _rows(root: Path, subsets: Sequence[str] | None) -> list[tuple[str, str, str, str, int]]:
-    """(speaker, utterance, subset, path, bytes) of every audio file in the layout."""
+def _listing(root: Path, subsets: Sequence[str] | None) -> pa.Table:
+    """Every audio file in the layout, sorted by speaker and utterance: a table with the columns of `LISTING`."""
+    tables, waiting = [LISTING.empty_table()], []
     try:
-        present = [entry.name for entry in _folders(root)]
-        missing = [subset for subset in subsets or () if subset not in present]
-        if missing:
-            raise UserError(f"no {', '.join(missing)} in {root}. {HOW_TO_GET}")
-        return [
-            (speaker.name, Path(file.name).stem, subset, f"{subset}/{speaker.name}/{chapter.name}/{file.name}", size)
-            for subset in dict.fromkeys(subsets if subsets is not None else present)
-            for speaker in _folders(root / subset)
-            for chapter in _folders(speaker.path)
-            for file, size in _audio_files(chapter.path)
-        ]
+        for row in _rows(root, subsets):
+            waiting.append(row)
+            if len(waiting) == LISTED_AT_ONCE:
+                tables.append(_as_table(waiting))
+                waiting = []
     except OSError as error:
         raise UserError(f"cannot read the corpus: {error}") from error
+    return pa.concat_tables([*tables, _as_table(waiting)])
+
+
+def _as_table(rows: list[tuple[str, str, str, str, int]]) -> pa.Table:
+    return pa.table(list(zip(*rows, strict=True)) or [[]] * len(LISTING), schema=LISTING)
+
+
+def _rows(root: Path, subsets: Sequence[str] | None) -> Iterator[tuple[str, str, str, str, int]]:
+    """(speaker, utterance, subset, path, bytes) of every audio file: speakers in order, each one's files in order."""
+    present = [entry.name for entry in _folders(root)]
+    missing = [subset for subset in subsets or () if subset not in present]
+    if missing:
+        raise UserError(f"no {', '.join(missing)} in {root}. {HOW_TO_GET}")
+    named = dict.fromkeys(subsets if subsets is not None else present)
+    folders = sorted((speaker.name, subset) for subset in named for speaker in _folders(root / subset))
+    for speaker, of_speaker in groupby(folders, key=lambda folder: folder[0]):  # who may be in several subsets
+        yield from sorted(
+            (speaker, Path(file.name).stem, subset, f"{subset}/{speaker}/{chapter.name}/{file.name}", size)
+            for _, subset in of_speaker
+            for chapter in _folders(root / subset / speaker)
+            for file, size in _audio_files(chapter.path)
+        )
 
 
 def _folders(path: str | Path) -> Iterator[os.DirEntry]:
@@ -156,7 +182,7 @@ def _audio_files(path: str) -> Iterator[tuple[os.DirEntry, int]]:
                 log.warning("left out: %r in %s: no regular file, or a name that cannot be printed", entry.name, path)
 
 
-def _only(rows: list, utterance_list: str | Path, root: Path) -> list:
+def _only(rows: pa.Table, utterance_list: str | Path, root: Path) -> pa.Table:
     """The rows whose utterance is listed, for the subsets that the rows are of."""
     packaged = Path(__file__).parent / f"{utterance_list}.txt"
     path = packaged if packaged.is_file() else Path(utterance_list).expanduser()
@@ -165,10 +191,10 @@ def _only(rows: list, utterance_list: str | Path, root: Path) -> list:
         listed = [line.split() for line in path.read_text().splitlines() if line.strip()]
     except OSError as error:
         raise UserError(f"cannot read data.utterance_list={utterance_list}: {error.strerror}") from error
-    subsets = {row[2] for row in rows}
+    subsets = set(rows["subset"].unique().to_pylist())
     wanted = {fields[-1] for fields in listed if len(fields) == 1 or fields[0] in subsets}
-    found = [row for row in rows if row[1] in wanted]
-    missing = wanted.difference(row[1] for row in found)
+    found = rows.filter(pc.is_in(rows["utterance"], pa.array(sorted(wanted), pa.string())))
+    missing = wanted.difference(found["utterance"].to_pylist())
     if missing:
         raise UserError(
             f"{len(missing)} of the {len(wanted)} utterances of {utterance_list} are not in {root}, "
@@ -217,7 +243,7 @@ def read_speakers(path: Path) -> dict[str, str]:
 
 
 def _splits_of_subsets(
-    speakers: np.ndarray, speaker: np.ndarray, subset_of: np.ndarray, subsets: Sequence[Sequence[str]]
+    speakers: np.ndarray, speaker: np.ndarray, subset_of: pa.ChunkedArray, subsets: Sequence[Sequence[str]]
 ) -> np.ndarray:
     """The split of each speaker, where every split is some subsets.
 
@@ -226,7 +252,7 @@ def _splits_of_subsets(
     """
     splits = np.full(len(speakers), -1, np.int8)
     for split, names in enumerate(subsets):
-        here = np.unique(speaker[np.isin(subset_of, names)])
+        here = np.unique(speaker[pc.is_in(subset_of, pa.array(names, pa.string())).to_numpy()])
         other = here[splits[here] >= 0]
         if len(other):
             raise UserError(

@@ -53,7 +53,7 @@ def of_plan(
         "M": men,
         "Speakers_Class": np.searchsorted(counts, plan.count),
         "speaker_ids": voices(pool.speakers[plan.speakers]),
-        "utterances": voices(pool.utterances[plan.utterances]),
+        "utterances": voices(pool.utterances[plan.utterances].astype(object)),
         "starts": voices(plan.starts),
         "sexes": ["".join(row) for row in letters],
         "activity": voices(plan.activity),

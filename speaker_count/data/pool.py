@@ -8,11 +8,13 @@ import shutil
 import wave
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 
 import filelock
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import soundfile
 from tqdm import tqdm
@@ -22,8 +24,9 @@ from speaker_count.data.corpus import SEXES, SPLITS, Corpus
 from speaker_count.errors import UserError
 
 log = logging.getLogger(__name__)
-FORMAT = 2  # of the pool's files; part of its key
+FORMAT = 3  # of the pool's files; part of its key
 DECODED_AHEAD = 64  # utterances in memory at a time while a pool is built
+NAMED_AT_ONCE = 65_536  # utterances whose names are Python objects at a time
 
 
 class Pool:
@@ -32,7 +35,7 @@ class Pool:
     Attributes:
         samples: `(samples,)` int16, all utterances one behind the other; a memory map.
         offsets, frames: `(utterances,)` int64, where in `samples` an utterance begins and how long it is.
-        utterances: `(utterances,)` names.
+        utterances: `(utterances,)` names, of variable width; read when they are asked for, which training never does.
         speaker: `(utterances,)` int32, the row of the utterance's speaker in `speakers`.
         speakers: `(speakers,)` names.
         sexes, splits: `(speakers,)` int8, indices into `SEXES` and `SPLITS`.
@@ -58,17 +61,21 @@ class Pool:
         self.damaged: list[dict[str, str]] = description["damaged"]
         self.samples_sha256: str = description["samples_sha256"]
         self.activity_sha256: str = description["activity_sha256"]
-        table = pq.read_table(self.path / "index.parquet")
-        column = {name: table[name].to_numpy() for name in table.column_names}
-        self.utterances = column["utterance"].astype(str)
-        self.frames = column["frames"]
-        self.offsets = np.concatenate([[0], np.cumsum(self.frames)[:-1]]).astype(np.int64)
-        self.speakers, first, speaker = np.unique(column["speaker"].astype(str), return_index=True, return_inverse=True)
-        self.speaker = speaker.astype(np.int32)
-        self.sexes = np.array([SEXES.index(sex) for sex in column["sex"][first]], np.int8)
-        self.splits = np.array([SPLITS.index(split) for split in column["split"][first]], np.int8)
-        lines = (" ".join(map(str, row)) for row in zip(*(column[name] for name in table.column_names), strict=True))
-        self.sha256 = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        self.sha256: str = description["sha256"]
+        index = self.path / "index.parquet"
+        if _sha256_of_file(index) != description["index_sha256"]:
+            raise ValueError("the index is altered")
+        by_name = ["speaker", "sex", "split"]
+        table = pq.read_table(index, columns=[*by_name, "frames"], read_dictionary=by_name)
+        table = table.unify_dictionaries().combine_chunks()
+        column = {name: table[name].chunk(0) for name in table.column_names}
+        self.frames = column["frames"].to_numpy()
+        self.offsets = np.cumsum(self.frames) - self.frames
+        self.speakers, place = np.unique(column["speaker"].dictionary.to_pylist(), return_inverse=True)
+        self.speaker = place.astype(np.int32)[column["speaker"].indices]
+        first = np.unique(self.speaker, return_index=True)[1]
+        self.sexes = np.array([SEXES.index(sex) for sex in column["sex"].take(first).to_pylist()], np.int8)
+        self.splits = np.array([SPLITS.index(split) for split in column["split"].take(first).to_pylist()], np.int8)
         samples = self.path / "samples.int16"
         if samples.stat().st_size != 2 * self.frames.sum():
             raise ValueError("samples are missing")
@@ -81,6 +88,16 @@ class Pool:
         # slices of an ndarray cost a third of slices of a memmap
         self.samples = np.asarray(np.memmap(samples, "<i2", "r"))
         self.active_before = np.asarray(np.memmap(activity, "<i4", "r"))
+
+    @cached_property
+    def utterances(self) -> np.ndarray:
+        names = np.empty(len(self.frames), np.dtypes.StringDType())
+        begin = 0
+        with pq.ParquetFile(self.path / "index.parquet") as index:
+            for (batch,) in index.iter_batches(NAMED_AT_ONCE, columns=["utterance"]):
+                names[begin : begin + len(batch)] = batch.to_pylist()
+                begin += len(batch)
+        return names
 
     def __reduce__(self):
         return Pool, (self.path,)
@@ -107,9 +124,8 @@ class Pool:
             UserError: they are not the ones that were decoded.
         """
         for name, expected in (("samples.int16", self.samples_sha256), ("activity.int32", self.activity_sha256)):
-            with open(self.path / name, "rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != expected:
-                    raise UserError(f"the pool {self.path} is damaged: delete that folder, and it is made again")
+            if _sha256_of_file(self.path / name) != expected:
+                raise UserError(f"the pool {self.path} is damaged: delete that folder, and it is made again")
 
 
 def build(corpus: Corpus, cache: str | Path, sample_rate: int, force: bool = False) -> Path:
@@ -149,13 +165,31 @@ def build(corpus: Corpus, cache: str | Path, sample_rate: int, force: bool = Fal
 def folder(corpus: Corpus, cache: str | Path, sample_rate: int) -> Path:
     """Where a corpus's pool is, or will be."""
     versions = f"pool {FORMAT}, libsndfile {soundfile.__libsndfile_version__}, {sample_rate} Hz"
-    columns = (corpus.paths, corpus.sizes, *(names[corpus.speaker] for names in _speaker_columns(corpus)))
-    lines = [versions, *("\t".join(map(str, row)) for row in zip(*columns, strict=True))]
-    return Path(cache).expanduser() / "pools" / hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    files = pa.table({"path": corpus.paths, "size": corpus.sizes, **_speaker_columns(corpus)})
+    return Path(cache).expanduser() / "pools" / _sha256_of_rows(files, f"{versions}\n")[:16]
 
 
-def _speaker_columns(corpus: Corpus) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return corpus.speakers, np.array(SEXES)[corpus.sexes], np.array(SPLITS)[corpus.splits]
+def _speaker_columns(corpus: Corpus) -> dict[str, pa.Array]:
+    """What is known of each utterance's speaker; every name is held once, and numbered."""
+    rows = pa.array(corpus.speaker)
+    sexes, splits = np.array(SEXES)[corpus.sexes], np.array(SPLITS)[corpus.splits]
+    names = {"speaker": corpus.speakers, "sex": sexes, "split": splits}
+    return {name: pa.DictionaryArray.from_arrays(rows, values) for name, values in names.items()}
+
+
+def _sha256_of_rows(table: pa.Table, first: str = "") -> str:
+    """Of the rows as lines, in which blanks stand between values, after a first line."""
+    digest = hashlib.sha256(first.encode())
+    for start in range(0, len(table), NAMED_AT_ONCE):
+        columns = [column.cast(pa.string()) for column in table.slice(start, NAMED_AT_ONCE).columns]
+        lines = pc.binary_join_element_wise(*columns, " ").to_pylist()
+        digest.update(("\n" * (start > 0) + "\n".join(lines)).encode())
+    return digest.hexdigest()
+
+
+def _sha256_of_file(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _locked(path: Path) -> filelock.BaseFileLock:
@@ -179,7 +213,7 @@ def _decode(corpus: Corpus, path: Path, sample_rate: int) -> None:
         with open(partial / "samples.int16", "wb") as speech, open(partial / "activity.int32", "wb") as activity:
             for row, decoded in enumerate(_decoded(corpus, sample_rate)):
                 if isinstance(decoded, str):
-                    damaged.append({"path": str(corpus.paths[row]), "reason": decoded})
+                    damaged.append({"path": corpus.paths[row].as_py(), "reason": decoded})
                     continue
                 for file, digest, values in zip((speech, activity), digests, decoded, strict=True):
                     file.write(values.data)
@@ -189,11 +223,14 @@ def _decode(corpus: Corpus, path: Path, sample_rate: int) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         _check_damaged(damaged, corpus)
-        _write_index(corpus, frames, partial / "index.parquet")
+        index = _index_of(corpus, frames)
+        pq.write_table(index, partial / "index.parquet")
         description = {
             "format": FORMAT,
             "root": str(corpus.root.absolute()),
             "sample_rate": sample_rate,
+            "sha256": _sha256_of_rows(index),
+            "index_sha256": _sha256_of_file(partial / "index.parquet"),
             "samples_sha256": digests[0].hexdigest(),
             "activity_sha256": digests[1].hexdigest(),
             "damaged": damaged,
@@ -214,7 +251,7 @@ def _decoded(corpus: Corpus, sample_rate: int) -> Iterator[tuple[np.ndarray, np.
         tqdm(total=len(corpus.paths), desc="decoding", unit="utterance", disable=None) as bar,
     ):
         for start in range(0, len(corpus.paths), DECODED_AHEAD):
-            paths = [corpus.root / path for path in corpus.paths[start : start + DECODED_AHEAD]]
+            paths = [corpus.root / path for path in corpus.paths[start : start + DECODED_AHEAD].to_pylist()]
             for decoded in threads.map(_decode_one, paths, [sample_rate] * len(paths)):
                 yield decoded
                 bar.update()
@@ -256,9 +293,9 @@ def _check_damaged(damaged: list[dict[str, str]], corpus: Corpus) -> None:
         )
 
 
-def _write_index(corpus: Corpus, frames: np.ndarray, path: Path) -> None:
-    whole = frames > 0
-    rows = corpus.speaker[whole]
-    speaker, sex, split = (names[rows] for names in _speaker_columns(corpus))
-    columns = {"utterance": corpus.utterances[whole], "speaker": speaker, "sex": sex, "subset": corpus.subsets[whole]}
-    pq.write_table(pa.table({**columns, "split": split, "frames": frames[whole]}), path)
+def _index_of(corpus: Corpus, frames: np.ndarray) -> pa.Table:
+    """The pool's index: a row for each utterance that was decoded."""
+    of_speaker = {name: column.cast(pa.string()) for name, column in _speaker_columns(corpus).items()}
+    columns = {"utterance": corpus.utterances, "speaker": of_speaker["speaker"], "sex": of_speaker["sex"]}
+    columns |= {"subset": corpus.subsets, "split": of_speaker["split"], "frames": frames}
+    return pa.table(columns).filter(pa.array(frames > 0))

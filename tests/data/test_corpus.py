@@ -12,16 +12,17 @@ from tests.conftest import make_tree
 def test_lists_every_utterance_with_its_speaker_and_sex(tree):
     listed = corpus.index(tree)
     assert len(listed.utterances) == 48
-    row = list(listed.utterances).index("101-7-0001")
-    assert listed.paths[row] == "speech/101/7/101-7-0001.flac"
-    assert listed.sizes[row] == (listed.root / listed.paths[row]).stat().st_size
+    row = listed.utterances.to_pylist().index("101-7-0001")
+    path = listed.paths[row].as_py()
+    assert path == "speech/101/7/101-7-0001.flac"
+    assert listed.sizes[row] == (listed.root / path).stat().st_size
     assert listed.speakers[listed.speaker[row]] == "101"
     assert [corpus.SEXES[sex] for sex in listed.sexes] == ["F"] * 12 + ["M"] * 12
 
 
 def test_root_may_be_the_folder_of_subsets_itself(tree):
     inner, outer = corpus.index(tree / "LibriSpeech"), corpus.index(tree)
-    assert inner.paths.tolist() == outer.paths.tolist()
+    assert inner.paths.to_pylist() == outer.paths.to_pylist()
 
 
 def test_other_files_in_the_tree_are_passed_over(tmp_path):

@@ -29,8 +29,8 @@ def test_holds_the_samples_of_every_utterance(tree, tmp_path):
     listed = corpus.index(tree)
     opened = pool.Pool(pool.build(listed, tmp_path, RATE))
     opened.verify()
-    assert opened.utterances.tolist() == listed.utterances.tolist()
-    for row, path in enumerate(listed.paths):
+    assert opened.utterances.tolist() == listed.utterances.to_pylist()
+    for row, path in enumerate(listed.paths.to_pylist()):
         samples, _ = soundfile.read(listed.root / path, dtype="int16")
         begin = opened.offsets[row]
         assert np.array_equal(opened.samples[begin : begin + opened.frames[row]], samples)
