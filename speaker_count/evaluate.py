@@ -41,7 +41,7 @@ def test(trainer: pl.Trainer, module: SpeakerCounter, datamodule: ClipDataModule
 def predictions(module: SpeakerCounter, datamodule: ClipDataModule) -> dict[str, Any]:
     """What was predicted in the last test, and where each clip came from, as columns in plan order."""
     index, probabilities = (output.cpu().numpy() for output in module.test_outputs())
-    plan = datamodule.clips["test"].plan()[index]
+    plan = datamodule.clips["test"].plan_of(index)
     pool = datamodule.pool
     voices = [slice(count) for count in plan.count]
     return {

@@ -116,9 +116,9 @@ def _sexes(clips: Clips) -> Counter:
 def show(facts: sections.Facts, clips: Clips, whole: Sequence[int], alone: Sequence[int]) -> None:
     """Render the test clips that are shown, and of some each voice alone."""
     rows = np.array(sorted({*whole, *alone}), int)
-    facts.waveforms = dict(zip(rows.tolist(), clips.render(clips.plan()[rows]), strict=True))
+    facts.waveforms = dict(zip(rows.tolist(), clips.render(clips.plan_of(rows)), strict=True))
     if facts.levels is not None:
-        facts.sources = dict(zip(alone, clips.sources(clips.plan()[np.array(alone, int)]), strict=True))
+        facts.sources = dict(zip(alone, clips.sources(clips.plan_of(np.array(alone, int))), strict=True))
 
 
 def layers(net: nn.Module, samples: int) -> list[tables.Row]:

@@ -1,21 +1,52 @@
 """Random numbers by name: any of them can be drawn without those before it, and no NumPy version changes them."""
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 
+ROUNDS = 10  # of Philox
+FACTORS = np.array([0xD2E7470EE14C6C93, 0xCA5A826395121157], np.uint64)
+KEY_STEPS = np.array([0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B], np.uint64)
+LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+SORTED_AT_ONCE = 2**23  # numbers; below, a permutation comes whole
+DRAWN_AT_ONCE = 2**16  # items, which fit into the cache
 
-def words(name: str, start: int, stop: int, per_item: int) -> np.ndarray:
-    """`(stop - start, per_item)` uint32: the words of items `start` to `stop` in the stream `name`.
+
+def words(name: str, items: np.ndarray, per_item: int) -> np.ndarray:
+    """`(items, per_item)` uint32: the words of these items in the stream `name`.
 
     The stream is Philox4x64-10 (Salmon et al. 2011), keyed by the SHA-256 of its name; an item begins at a counter of
-    its own, so that it can be drawn without those before it. Only raw words are used: NumPy may change how it makes
-    other numbers of them.
+    its own, so that it can be drawn without the others. Only raw words are used: NumPy may change how it makes other
+    numbers of them.
     """
-    key = np.frombuffer(hashlib.sha256(name.encode()).digest()[:16], "<u8")
+    key = np.frombuffer(hashlib.sha256(name.encode()).digest()[:16], "<u8").astype(np.uint64)
     blocks = -(-per_item // 8)  # one counter gives four words of 64 bits
-    raw = np.random.Philox(key=key, counter=start * blocks).random_raw((stop - start) * blocks * 4)
-    return raw.astype("<u8").view("<u4").reshape(stop - start, blocks * 8)[:, :per_item]
+    if len(items) and (np.diff(items) == 1).all():  # in a row, NumPy's own generator is several times faster
+        raw = np.random.Philox(key=key, counter=int(items[0]) * blocks).random_raw(len(items) * blocks * 4)
+    else:
+        counters = items[:, None] * blocks + np.arange(1, blocks + 1)  # NumPy counts before it draws
+        raw = _philox(key, counters.astype(np.uint64).reshape(-1))
+    return raw.astype("<u8", copy=False).view("<u4").reshape(len(items), blocks * 8)[:, :per_item]
+
+
+def _philox(key: np.ndarray, counters: np.ndarray) -> np.ndarray:
+    """`(counters, 4)` uint64: the block of each counter below 2^64."""
+    zeros = np.zeros_like(counters)
+    block = counters, zeros, zeros, zeros
+    for _ in range(ROUNDS):
+        (high_0, low_0), (high_2, low_2) = _product(FACTORS[0], block[0]), _product(FACTORS[1], block[2])
+        block = high_2 ^ block[1] ^ key[0], low_2, high_0 ^ block[3] ^ key[1], low_0
+        key = key + KEY_STEPS
+    return np.stack(block, axis=1)
+
+
+def _product(factor: np.uint64, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The upper and the lower 64 bits of `factor * values`."""
+    (factor_high, factor_low), (high, low) = (factor >> HALF, factor & LOW), (values >> HALF, values & LOW)
+    middle = factor_low * high + (factor_low * low >> HALF)
+    other = factor_high * low + (middle & LOW)
+    return factor_high * high + (middle >> HALF) + (other >> HALF), factor * values
 
 
 def below(word: np.ndarray, bound: int | np.ndarray) -> np.ndarray:
@@ -25,5 +56,23 @@ def below(word: np.ndarray, bound: int | np.ndarray) -> np.ndarray:
 
 def permutation(name: str, length: int) -> np.ndarray:
     """The numbers below `length` in an order that follows from `name` alone, `(length,)` int64."""
-    drawn = words(name, 0, length, 2).astype(np.uint64)
-    return np.argsort(drawn[:, 0] << np.uint64(32) | drawn[:, 1], kind="stable")
+    return np.concatenate([*permuted(name, length)])
+
+
+def permuted(name: str, length: int) -> Iterator[np.ndarray]:
+    """The same in pieces, one behind the other, for lengths that are too much for the memory.
+
+    The numbers are sorted by a random key each. A piece is those whose keys lie in one range; for each piece all keys
+    are drawn anew, 10^8 of them in a few seconds.
+    """
+    pieces = -(-length // SORTED_AT_ONCE)
+    for piece in range(pieces):
+        numbers, keys = [], []
+        for start in range(0, length, DRAWN_AT_ONCE):
+            drawn = words(name, np.arange(start, min(start + DRAWN_AT_ONCE, length)), 2)
+            here = np.flatnonzero(below(drawn[:, 0], pieces) == piece)
+            chosen = drawn[here].astype(np.uint64)
+            numbers.append(here + start)
+            keys.append(chosen[:, 0] << HALF | chosen[:, 1])
+        order = np.argsort(np.concatenate(keys), kind="stable")
+        yield np.concatenate(numbers)[order]

@@ -14,7 +14,7 @@ from speaker_count.data.pool import Pool
 from speaker_count.data.roster import Roster
 
 RENDERED_AHEAD = 4  # batches
-PLANNED_AHEAD = 8192  # clips, where they are streamed in plan order
+PLANNED_AHEAD = 8192  # clips
 
 Batch = dict[str, Tensor]
 
@@ -37,18 +37,22 @@ class Clips:
 
     def plan(self, start: int = 0, stop: int | None = None, epoch: int = 0) -> mixing.Plan:
         """Clips `start` to `stop`; `epoch` matters only to training clips that are fresh in each."""
+        return self.plan_of(np.arange(start, len(self) if stop is None else stop), epoch)
+
+    def plan_of(self, index: np.ndarray, epoch: int = 0, activity: bool = True) -> mixing.Plan:
+        """The clips of these numbers, in this order; without their activity it is enough to render them."""
         return mixing.plan(
             self.pool,
             self.split,
             self.mix.seed,
             epoch if self.split == "train" and self.mix.fresh_each_epoch else 0,
-            start,
-            len(self) if stop is None else stop,
+            index,
             counts=self.mix.counts,
             samples=self.samples,
             roster=self.roster,
             gain_db=self.mix.gain_db,
             level_db=self.mix.level_db,
+            activity=activity,
         )
 
     def render(self, plan: mixing.Plan) -> np.ndarray:
@@ -131,16 +135,25 @@ class ClipLoader:
 
     def _plans(self, epoch: int, taken: int) -> Iterator[mixing.Plan]:
         """This rank's part of the plan of each batch that is not taken yet."""
-        begin, end = taken * self.batch_size, len(self.clips)
-        if self.order_seed is None:
-            step = self.batch_size * max(1, PLANNED_AHEAD // self.batch_size)
-            chunks = (self.clips.plan(start, min(start + step, end), epoch) for start in range(begin, end, step))
-        else:
-            order = draws.permutation(f"order/{self.order_seed}/{epoch}", end)
-            chunks = (self.clips.plan(epoch=epoch)[order[begin:]],)
-        for chunk in chunks:
+        for numbers in self._numbers(epoch, taken * self.batch_size):
+            chunk = self.clips.plan_of(numbers, epoch, activity=False)
             for start in range(0, len(chunk), self.batch_size):
                 yield chunk[start + self.rank : start + self.batch_size : self.ranks]
+
+    def _numbers(self, epoch: int, begin: int) -> Iterator[np.ndarray]:
+        """Which clips come, without the first `begin`: whole batches, some at a time."""
+        step, end = self.batch_size * max(1, PLANNED_AHEAD // self.batch_size), len(self.clips)
+        if self.order_seed is None:
+            yield from (np.arange(start, min(start + step, end)) for start in range(begin, end, step))
+            return
+        left = np.zeros(0, np.int64)  # of the piece before, too few for a batch
+        for piece in draws.permuted(f"order/{self.order_seed}/{epoch}", end):
+            left, begin = np.concatenate([left, piece[begin:]]), max(0, begin - len(piece))
+            whole = len(left) - len(left) % self.batch_size
+            yield from (left[start : min(start + step, whole)] for start in range(0, whole, step))
+            left = left[whole:]
+        if len(left):
+            yield left
 
     def _batch(self, plan: mixing.Plan) -> Batch:
         arrays = {"waveform": self.clips.render(plan), "count": plan.count, "index": plan.index}

@@ -92,7 +92,8 @@ class Plan:
         speakers, utterances: `(clips, voices)` int32, rows in the pool.
         starts: `(clips, voices)` int64, first sample of the crop within its utterance.
         sexes: `(clips, voices)` int8, indices into `corpus.SEXES`.
-        activity: `(clips, voices)` float32, the share of the crop in which its speaker is active.
+        activity: `(clips, voices)` float32, the share of the crop in which its speaker is active; NaN where the plan
+            was drawn without it.
         gains: `(clips, voices)` float32.
         scale: `(clips,)` float32; NaN where it brings the clip to `level`, which is known when it is rendered.
         samples: length of a clip.
@@ -138,34 +139,35 @@ def plan(
     split: str,
     seed: int,
     epoch: int,
-    start: int,
-    stop: int,
+    index: np.ndarray,
     *,
     counts: Sequence[int],
     samples: int,
     roster: Roster | None = None,
     gain_db: Sequence[float] | None = None,
     level_db: float | None = None,
+    activity: bool = True,
 ) -> Plan:
-    """Clips `start` to `stop` of a split and epoch.
+    """Clips of a split and epoch, by their numbers; each follows from its own number alone.
 
     Counts are balanced in every block of `len(counts)` clips, in an order drawn for each block. For each voice: a fair
     bit gives the sex (the other one if none of it is left), then uniformly one of that sex's speakers who are not in
     the clip yet, one of their utterances, and the sample at which the crop begins.
 
     Args:
+        index: `(clips,)` int64, their numbers.
         counts: the numbers of speakers.
         samples: length of a clip.
         roster: `Roster.of(pool, split, samples, min_active)`; None: of all crops.
         gain_db, level_db: as in `Mix`.
+        activity: look up how active each crop is: two reads at random places for a voice, which rendering needs not.
     """
     if roster is None:
         roster = Roster.of(pool, split, samples)
-    index = np.arange(start, stop)
-    count = _balanced_counts(f"count/{split}/{seed}/{epoch}", start, stop, counts)
+    count = _balanced_counts(f"count/{split}/{seed}/{epoch}", index, counts)
     voices = max(counts)
     shape = (len(index), voices)
-    words = draws.words(f"voices/{split}/{seed}/{epoch}", start, stop, 4 * voices).reshape(*shape, 4)
+    words = draws.words(f"voices/{split}/{seed}/{epoch}", index, 4 * voices).reshape(*shape, 4)
 
     clip = np.arange(len(index))
     sexes = np.empty(shape, np.int64)
@@ -189,11 +191,12 @@ def plan(
     gains = np.ones(shape, np.float32)
     if gain_db is not None:
         choices = _gains(*gain_db)
-        gain_words = draws.words(f"gains/{split}/{seed}/{epoch}", start, stop, voices)
+        gain_words = draws.words(f"gains/{split}/{seed}/{epoch}", index, voices)
         gains = choices[draws.below(gain_words, len(choices))]
 
     heard = np.arange(voices) < count[:, None]
     rows = roster.utterances[utterances]
+    active = pool.active_share(rows, starts, samples) if activity else np.full(shape, np.nan, np.float32)
     return Plan(
         index=index,
         count=count,
@@ -201,7 +204,7 @@ def plan(
         utterances=np.where(heard, rows, -1).astype(np.int32),
         starts=np.where(heard, starts, -1),
         sexes=np.where(heard, sexes, -1).astype(np.int8),
-        activity=np.where(heard, pool.active_share(rows, starts, samples), 0),
+        activity=np.where(heard, active, 0),
         gains=np.where(heard, gains, 0),
         scale=np.full(len(index), 1 if level_db is None else np.nan, np.float32),
         samples=samples,
@@ -270,14 +273,14 @@ def sources(pool: Pool, plan: Plan) -> list[np.ndarray]:
     return rendered
 
 
-def _balanced_counts(name: str, start: int, stop: int, counts: Sequence[int]) -> np.ndarray:
-    """The count of each clip, `(stop - start,)`: every block of `len(counts)` clips holds each count once."""
+def _balanced_counts(name: str, index: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+    """The count of each clip, `(clips,)`: every block of `len(counts)` clips holds each count once."""
     size = len(counts)
-    first = start // size
-    words = draws.words(name, first, -(-stop // size), size)
-    order = np.tile(np.asarray(counts, np.int64), (len(words), 1))
-    block = np.arange(len(words))
+    blocks, block_of = np.unique(index // size, return_inverse=True)
+    words = draws.words(name, blocks, size)
+    order = np.tile(np.asarray(counts, np.int64), (len(blocks), 1))
+    block = np.arange(len(blocks))
     for last in range(size - 1, 0, -1):  # Fisher and Yates
         other = draws.below(words[:, last], last + 1)
         order[block, other], order[:, last] = order[:, last].copy(), order[block, other]
-    return order.reshape(-1)[start - first * size : stop - first * size]
+    return order[block_of, index % size]

@@ -200,9 +200,9 @@ class WavClips(Clips):
     def speakers(self) -> int:
         return self.pool.drawn_from[self.split]
 
-    def plan(self, start: int = 0, stop: int | None = None, epoch: int = 0) -> Plan:
-        """Clips `start` to `stop`, the same ones in every epoch."""
-        return self.pool.plans[self.split][np.arange(start, len(self) if stop is None else stop)]  # a copy
+    def plan_of(self, index: np.ndarray, epoch: int = 0, activity: bool = True) -> Plan:
+        """The clips of these numbers, the same ones in every epoch."""
+        return self.pool.plans[self.split][index]
 
     def render(self, plan: Plan) -> np.ndarray:
         """`(clips, samples)` int16."""
