@@ -1,11 +1,14 @@
 """Who can be drawn in a split, and where their crops can begin."""
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from speaker_count.data.corpus import SPLITS
 from speaker_count.data.pool import Pool
+
+LOOKED_AT_ONCE = 2**20  # frames of activity
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,20 @@ def _active_runs(
     pool: Pool, utterances: np.ndarray, samples: int, min_active: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where crops can begin that are active enough, as runs: position in `utterances`, first sample, and length."""
+    last = pool.frames[utterances] - samples
+    frames = last // pool.frame_length + 1  # in which a crop may begin
+    before = np.cumsum(frames) - frames
+    pieces = np.append(np.flatnonzero(np.diff(before // LOOKED_AT_ONCE, prepend=-1)), len(utterances))
     runs = [(np.zeros(0, np.int64),) * 3]
-    for position, utterance in enumerate(utterances.tolist()):
-        last = int(pool.frames[utterance]) - samples
-        frames = np.arange(last // pool.frame_length + 1)
-        share = pool.active_share(np.full(len(frames), utterance), frames * pool.frame_length, samples)
-        edges = np.flatnonzero(np.diff(share >= np.float32(min_active), prepend=False, append=False))
-        begin, end = edges[::2] * pool.frame_length, np.minimum(edges[1::2] * pool.frame_length, last + 1)
-        runs.append((np.full(len(begin), position), begin, end - begin))
+    for begin, end in itertools.pairwise(pieces.tolist()):
+        position = np.repeat(np.arange(begin, end), frames[begin:end])
+        frame = np.arange(len(position)) + before[begin] - before[position]
+        share = pool.active_share(utterances[position], frame * pool.frame_length, samples)
+        active = share >= np.float32(min_active)
+        same = position[1:] == position[:-1]  # a run ends with its utterance
+        first = np.flatnonzero(active & ~np.append(False, active[:-1] & same))
+        final = np.flatnonzero(active & ~np.append(active[1:] & same, False))
+        starts = frame[first] * pool.frame_length
+        stops = np.minimum((frame[final] + 1) * pool.frame_length, last[position[first]] + 1)
+        runs.append((position[first], starts, stops - starts))
     return tuple(np.concatenate(column) for column in zip(*runs, strict=True))
