@@ -15,6 +15,7 @@ from speaker_count.data.roster import Roster
 
 RENDERED_AHEAD = 4  # batches
 PLANNED_AHEAD = 8192  # clips
+MAPPED_FOR_GOOD = 2**37  # bytes of samples: 1200 h, whose page tables are 256 MB
 
 Batch = dict[str, Tensor]
 
@@ -41,6 +42,8 @@ class Clips:
 
     def plan_of(self, index: np.ndarray, epoch: int = 0, activity: bool = True) -> mixing.Plan:
         """The clips of these numbers, in this order; without their activity it is enough to render them."""
+        if self.pool.samples.nbytes > MAPPED_FOR_GOOD:
+            self.pool.map()
         return mixing.plan(
             self.pool,
             self.split,

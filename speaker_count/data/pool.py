@@ -5,9 +5,7 @@ import json
 import logging
 import os
 import shutil
-import wave
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,15 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import soundfile
-from tqdm import tqdm
 
-from speaker_count.data.activity import active_before, frame_length
+from speaker_count.data import decoding
+from speaker_count.data.activity import frame_length
 from speaker_count.data.corpus import SEXES, SPLITS, Corpus
 from speaker_count.errors import UserError
 
 log = logging.getLogger(__name__)
 FORMAT = 3  # of the pool's files; part of its key
-DECODED_AHEAD = 64  # utterances in memory at a time while a pool is built
 NAMED_AT_ONCE = 65_536  # utterances whose names are Python objects at a time
 
 
@@ -76,6 +73,8 @@ class Pool:
         first = np.unique(self.speaker, return_index=True)[1]
         self.sexes = np.array([SEXES.index(sex) for sex in column["sex"].take(first).to_pylist()], np.int8)
         self.splits = np.array([SPLITS.index(split) for split in column["split"].take(first).to_pylist()], np.int8)
+        del table, column
+        pa.default_memory_pool().release_unused()  # Arrow would keep what reading took
         samples = self.path / "samples.int16"
         if samples.stat().st_size != 2 * self.frames.sum():
             raise ValueError("samples are missing")
@@ -85,9 +84,16 @@ class Pool:
         activity = self.path / "activity.int32"
         if activity.stat().st_size != 4 * counted.sum():
             raise ValueError("activity is missing")
+        self.map()
+
+    def map(self) -> None:
+        """Map samples and activity, or map them anew.
+
+        Of all that was read through a map the system keeps page tables, 4 KB for 2 MB of samples, until it is closed.
+        """
         # slices of an ndarray cost a third of slices of a memmap
-        self.samples = np.asarray(np.memmap(samples, "<i2", "r"))
-        self.active_before = np.asarray(np.memmap(activity, "<i4", "r"))
+        self.samples = np.asarray(np.memmap(self.path / "samples.int16", "<i2", "r"))
+        self.active_before = np.asarray(np.memmap(self.path / "activity.int32", "<i4", "r"))
 
     @cached_property
     def utterances(self) -> np.ndarray:
@@ -211,7 +217,7 @@ def _decode(corpus: Corpus, path: Path, sample_rate: int) -> None:
         digests = [hashlib.sha256(), hashlib.sha256()]
         # appended in order with plain writes: on a full disk a write raises, where a memory map would kill the process
         with open(partial / "samples.int16", "wb") as speech, open(partial / "activity.int32", "wb") as activity:
-            for row, decoded in enumerate(_decoded(corpus, sample_rate)):
+            for row, decoded in enumerate(decoding.decoded(corpus, sample_rate)):
                 if isinstance(decoded, str):
                     damaged.append({"path": corpus.paths[row].as_py(), "reason": decoded})
                     continue
@@ -223,61 +229,12 @@ def _decode(corpus: Corpus, path: Path, sample_rate: int) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         _check_damaged(damaged, corpus)
-        index = _index_of(corpus, frames)
-        pq.write_table(index, partial / "index.parquet")
-        description = {
-            "format": FORMAT,
-            "root": str(corpus.root.absolute()),
-            "sample_rate": sample_rate,
-            "sha256": _sha256_of_rows(index),
-            "index_sha256": _sha256_of_file(partial / "index.parquet"),
-            "samples_sha256": digests[0].hexdigest(),
-            "activity_sha256": digests[1].hexdigest(),
-            "damaged": damaged,
-        }
-        (partial / "pool.json").write_text(json.dumps(description, indent=1))
+        write_index(partial, corpus, frames, sample_rate, [digest.hexdigest() for digest in digests], damaged)
         shutil.rmtree(path, ignore_errors=True)  # of another build, where one is forced
         partial.rename(path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-
-
-def _decoded(corpus: Corpus, sample_rate: int) -> Iterator[tuple[np.ndarray, np.ndarray] | str]:
-    """Each utterance's samples and their activity, or the reason why it has none, in the corpus's order."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with (
-        ThreadPoolExecutor(workers) as threads,  # soundfile decodes without the interpreter's lock
-        tqdm(total=len(corpus.paths), desc="decoding", unit="utterance", disable=None) as bar,
-    ):
-        for start in range(0, len(corpus.paths), DECODED_AHEAD):
-            paths = [corpus.root / path for path in corpus.paths[start : start + DECODED_AHEAD].to_pylist()]
-            for decoded in threads.map(_decode_one, paths, [sample_rate] * len(paths)):
-                yield decoded
-                bar.update()
-
-
-def _decode_one(path: Path, sample_rate: int) -> tuple[np.ndarray, np.ndarray] | str:
-    try:
-        with soundfile.SoundFile(path) as file:
-            if file.samplerate != sample_rate:
-                return f"{file.samplerate} Hz, not {sample_rate}"
-            if file.channels != 1:
-                return f"{file.channels} channels, not one"
-            if file.subtype in ("FLOAT", "DOUBLE"):
-                return "floating-point samples; only integer PCM is read"  # NaN would turn into zeros without a word
-            expected = file.frames
-            samples = file.read(dtype="int16")
-        if path.suffix.lower() == ".wav":  # of a truncated one, soundfile reads what is left without a word
-            with wave.open(str(path)) as header:
-                expected = header.getnframes()
-    except (OSError, soundfile.SoundFileError, wave.Error, EOFError) as error:
-        return str(error).removeprefix(f"Error opening {str(path)!r}: ")
-    if len(samples) == 0:
-        return "empty"
-    if len(samples) < expected:
-        return f"truncated: {len(samples)} of {expected} samples"
-    return samples.astype("<i2", copy=False), active_before(samples, sample_rate).astype("<i4", copy=False)
 
 
 def _check_damaged(damaged: list[dict[str, str]], corpus: Corpus) -> None:
@@ -293,9 +250,34 @@ def _check_damaged(damaged: list[dict[str, str]], corpus: Corpus) -> None:
         )
 
 
-def _index_of(corpus: Corpus, frames: np.ndarray) -> pa.Table:
-    """The pool's index: a row for each utterance that was decoded."""
-    of_speaker = {name: column.cast(pa.string()) for name, column in _speaker_columns(corpus).items()}
-    columns = {"utterance": corpus.utterances, "speaker": of_speaker["speaker"], "sex": of_speaker["sex"]}
-    columns |= {"subset": corpus.subsets, "split": of_speaker["split"], "frames": frames}
-    return pa.table(columns).filter(pa.array(frames > 0))
+def write_index(
+    folder: Path,
+    corpus: Corpus,
+    frames: np.ndarray,
+    sample_rate: int,
+    sha256: Sequence[str] = ("", ""),
+    damaged: Sequence[dict[str, str]] = (),
+) -> None:
+    """Write a pool's index and its description, beside samples and activity.
+
+    Args:
+        frames: `(utterances,)` int64, 0 for one that is left out.
+        sha256: of samples and activity.
+        damaged: as in `Pool`.
+    """
+    names = {name: column.cast(pa.string()) for name, column in _speaker_columns(corpus).items()}
+    columns = {"utterance": corpus.utterances, "speaker": names["speaker"], "sex": names["sex"]}
+    columns |= {"subset": corpus.subsets, "split": names["split"], "frames": frames}
+    index = pa.table(columns).filter(pa.array(frames > 0))
+    pq.write_table(index, folder / "index.parquet")
+    description = {
+        "format": FORMAT,
+        "root": str(corpus.root.absolute()),
+        "sample_rate": sample_rate,
+        "sha256": _sha256_of_rows(index),
+        "index_sha256": _sha256_of_file(folder / "index.parquet"),
+        "samples_sha256": sha256[0],
+        "activity_sha256": sha256[1],
+        "damaged": list(damaged),
+    }
+    (folder / "pool.json").write_text(json.dumps(description, indent=1))

@@ -144,6 +144,13 @@ def test_a_pool_that_was_cut_or_changed_is_told(tree, tmp_path):
     with pytest.raises(UserError, match="is damaged: delete"):
         pool.Pool(path)
     (path / "samples.int16").write_bytes(samples)
+    index = bytearray((path / "index.parquet").read_bytes())
+    index[len(index) // 3] ^= 1
+    (path / "index.parquet").write_bytes(index)
+    with pytest.raises(UserError, match="is damaged: delete"):
+        pool.Pool(path)
+    index[len(index) // 3] ^= 1
+    (path / "index.parquet").write_bytes(index)
     (path / "activity.int32").unlink()
     with pytest.raises(UserError, match="is damaged: delete"):
         pool.Pool(path)
