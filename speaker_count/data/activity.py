@@ -26,8 +26,8 @@ def active_before(samples: np.ndarray, sample_rate: int) -> np.ndarray:
         `(frames + 1,)` int32, over the whole frames; a difference of two gives the active frames between them.
     """
     length = frame_length(sample_rate)
-    frames = samples[: len(samples) // length * length].reshape(-1, length).astype(np.int64)
-    energy = np.einsum("ft,ft->f", frames, frames)  # (frames,), whole numbers: the same on every machine
+    frames = samples[: len(samples) // length * length].reshape(-1, length).astype(np.float64)
+    energy = np.einsum("ft,ft->f", frames, frames)  # (frames,), whole numbers below 2**53: the same on every machine
     before = np.zeros(len(energy) + 1, np.int32)
     active = (energy * len(energy) >= energy.sum() * 10 ** (-MARGIN_DB / 10)) & (energy > 0)
     np.cumsum(active, out=before[1:])

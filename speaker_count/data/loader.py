@@ -1,6 +1,7 @@
 """The clips of a split, and batches of them: one render a batch, on a thread ahead of the step."""
 
 import hashlib
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from speaker_count.data import draws, mixing
 from speaker_count.data.pool import Pool
 from speaker_count.data.roster import Roster
 
-RENDERED_AHEAD = 4  # batches
+RENDERED_AT_ONCE = 128  # clips, before they are handed from one thread to the other; as many again are ahead of them
 PLANNED_AHEAD = 8192  # clips
 MAPPED_FOR_GOOD = 2**37  # bytes of samples: 1200 h, whose page tables are 256 MB
 
@@ -132,7 +133,8 @@ class ClipLoader:
         resume, self._resume = self._resume, None
         before = resume["batch"] % len(self) if resume and resume["epoch"] == epoch else 0
         batches = (self._batch(plan) for plan in self._plans(epoch, before))
-        for taken, batch in enumerate(_ahead(batches), start=before + 1):
+        at_once = max(1, RENDERED_AT_ONCE // self.batch_size)
+        for taken, batch in enumerate(_ahead(batches, at_once), start=before + 1):
             self._position = {"epoch": epoch, "batch": taken}
             yield batch
 
@@ -164,13 +166,17 @@ class ClipLoader:
         return {name: tensor.pin_memory() for name, tensor in tensors.items()} if self.pin_memory else tensors
 
 
-def _ahead(items: Iterator[Batch]) -> Iterator[Batch]:
-    """The same items, made on one background thread, up to `RENDERED_AHEAD` of them before they are asked for."""
+def _ahead(items: Iterator[Batch], at_once: int) -> Iterator[Batch]:
+    """The same items, made on one background thread before they are asked for, some of them at once."""
+
+    def some() -> list[Batch]:
+        return list(itertools.islice(items, at_once))
+
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="mix") as thread:
         try:
-            waiting = deque(thread.submit(next, items, None) for _ in range(RENDERED_AHEAD))
-            while (item := waiting.popleft().result()) is not None:
-                waiting.append(thread.submit(next, items, None))
-                yield item
+            waiting = deque(thread.submit(some) for _ in range(2))
+            while made := waiting.popleft().result():
+                waiting.append(thread.submit(some))
+                yield from made
         finally:
             thread.shutdown(cancel_futures=True)

@@ -229,24 +229,27 @@ def mix(pool: Pool, plan: Plan) -> Mixture:
     total = np.empty(plan.samples, np.float32)
     scaled = np.empty(plan.samples, np.float32)
     begins = (pool.offsets[plan.utterances] + plan.starts).tolist()
-    gains, scales, counts = plan.gains.tolist(), plan.scale.tolist(), plan.count.tolist()
-    for row, count in enumerate(counts):  # one by one: a whole batch's temporaries would not fit into the cache
+    # a mean of 16-bit numbers has 16 bits
+    louder = ((plan.scale != 1) | (plan.gains > 1).any(axis=1)).tolist()
+    samples, length = pool.samples, plan.samples
+    voices = zip(plan.count.tolist(), begins, plan.gains.tolist(), strict=True)
+    for row, (count, starts, gains) in enumerate(voices):  # a whole batch's temporaries would not fit into the cache
         for voice in range(count):
-            begin, gain = begins[row][voice], gains[row][voice]
-            crop = pool.samples[begin : begin + plan.samples]
-            if gain != 1:
-                crop = np.multiply(crop, np.float32(gain), out=scaled, dtype=np.float32)
+            crop = samples[starts[voice] : starts[voice] + length]
+            if gains[voice] != 1:
+                crop = np.multiply(crop, np.float32(gains[voice]), out=scaled, dtype=np.float32)
             if voice == 0:
                 np.copyto(total, crop)
             else:
                 np.add(total, crop, out=total)
         if plan.level is not None:
-            scale[row] = scales[row] = _scale(total, count, plan.level)
-        if scales[row] != 1:
-            np.multiply(total, np.float32(scales[row]), out=total)
-        np.divide(total, np.float32(count), out=total)
+            scale[row] = _scale(total, count, plan.level)
+        if louder[row]:
+            np.multiply(total, scale[row], out=total)
+        if count > 1:
+            np.divide(total, np.float32(count), out=total)
         np.rint(total, out=total)
-        if scales[row] != 1 or any(gain > 1 for gain in gains[row]):  # a mean of 16-bit numbers has 16 bits
+        if louder[row]:
             clipped[row] = np.count_nonzero((total < -FULL_SCALE) | (total > FULL_SCALE - 1))
             np.clip(total, -FULL_SCALE, FULL_SCALE - 1, out=total)
         np.copyto(clips[row], total, casting="unsafe")

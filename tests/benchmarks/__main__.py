@@ -7,7 +7,6 @@ training keep to one core.
 """
 
 import argparse
-import os
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from speaker_count.results.record import provenance, write_json
 from speaker_count.results.tables import markdown
 from speaker_count.room import cores
 from tests.benchmarks import building, commands, nets, streaming
-from tests.benchmarks.peers import Row, on_cores
+from tests.benchmarks.peers import Row, on_cores, with_speech_at_hand
 
 COLUMNS = {
     "what": "what",
@@ -52,12 +51,7 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()
     quiet()
     begin = time.perf_counter()
-    overrides = arguments.overrides
-    if not any(override.startswith("data=") for override in overrides):
-        near = Path(__file__).parents[3] / "shared" / "librispeech-sample"
-        if "LIBRISPEECH" not in os.environ and near.is_dir():
-            os.environ["LIBRISPEECH"] = str(near)
-        overrides.append("data=librispeech_sample" if "LIBRISPEECH" in os.environ else "data=demo")
+    overrides = with_speech_at_hand(arguments.overrides)
     config = compose([f"mix.clips.train={streaming.STREAMED}", "evaluate_train=false", *overrides])
     data: ClipDataModule = instantiate(config.data, mix=config.mix, _convert_="all")
     data.setup()

@@ -3,7 +3,8 @@
 import contextlib
 import os
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from speaker_count.results.record import peak_memory_bytes, reset_peak_memory
@@ -64,3 +65,13 @@ def on_cores(number: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def with_speech_at_hand(overrides: Sequence[str]) -> list[str]:
+    """The overrides, and if they name no `data`, real speech where it is at hand, else data=demo."""
+    if any(override.startswith("data=") for override in overrides):
+        return list(overrides)
+    near = Path(__file__).parents[3] / "shared" / "librispeech-sample"
+    if "LIBRISPEECH" not in os.environ and near.is_dir():
+        os.environ["LIBRISPEECH"] = str(near)
+    return [*overrides, "data=librispeech_sample" if "LIBRISPEECH" in os.environ else "data=demo"]

@@ -32,7 +32,7 @@ def rows(data: ClipDataModule) -> list[Row]:
     Args:
         data: set up, with `STREAMED` training clips.
     """
-    plan = data.clips["train"].plan()[permutation(f"order/{data.seed}/0", STREAMED)]
+    plan = data.clips["train"].plan_of(permutation(f"order/{data.seed}/0", STREAMED))
     with tempfile.TemporaryDirectory() as folder:
         peers = {
             "train_dataloader()": lambda: rate(len(batch["count"]) for batch in data.train_dataloader()),
@@ -87,8 +87,8 @@ def pre_mixed(data: ClipDataModule, plan: Plan, folder: Path) -> Measure:
 def paths(data: ClipDataModule) -> list[str]:
     """The file of each of the pool's utterances."""
     listed = corpus.index(data.root, *data.subsets, utterance_list=data.utterance_list)
-    files = dict(zip(map(str, listed.utterances), map(str, listed.paths), strict=True))
-    return [str(corpus.find_root(data.root) / files[str(name)]) for name in data.pool.utterances]
+    files = dict(zip(listed.utterances.to_pylist(), listed.paths.to_pylist(), strict=True))
+    return [str(corpus.find_root(data.root) / files[name]) for name in data.pool.utterances.tolist()]
 
 
 def from_flac(data: ClipDataModule, plan: Plan) -> Measure:
