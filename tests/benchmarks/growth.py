@@ -9,10 +9,8 @@ process, everything on one core.
 """
 
 import argparse
-import itertools
 import json
 import multiprocessing
-import os
 import statistics
 import tempfile
 import time
@@ -22,92 +20,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import soundfile
 from hydra.utils import instantiate
 
 from speaker_count.callbacks import quiet
 from speaker_count.compose import compose
 from speaker_count.data import corpus, draws, pool
-from speaker_count.data.activity import frame_length
-from speaker_count.data.corpus import SEXES, SPLITS, Corpus
+from speaker_count.data.corpus import SPLITS
 from speaker_count.data.loader import PLANNED_AHEAD, ClipLoader, Clips
 from speaker_count.data.mixing import Mix
 from speaker_count.results.tables import markdown
 from tests.benchmarks.__main__ import on_one_core, with_speech_at_hand
+from tests.benchmarks.large_corpus import RATE, check_samples, make_pool, make_tree, repeat_tree, simulated
 
-RATE = 16_000
-SECONDS = (5.0, 19.6)  # of an utterance, evenly between: 12.3 s in the mean, as in LibriSpeech
-OF_SPEAKER, OF_CHAPTER = 120, 40  # utterances
 DECODED_HOURS = 1  # up to here speech is real
 LISTED_HOURS = 1000  # up to here a tree of empty files is made and listed
 BATCH, RENDERED = 32, 1600  # clips
 EPOCH = 100_000  # clips, where the corpus grows
-CHECKED = 30  # clips
 Row = dict[str, Any]
-
-
-def simulated(hours: float) -> tuple[Corpus, np.ndarray]:
-    """A corpus of as many hours in a tree that is not there, and the frames of each utterance."""
-    number = round(hours * 3600 / np.mean(SECONDS))
-    speakers = max(24, round(number / OF_SPEAKER))
-    speaker = (np.arange(number) * speakers // number).astype(np.int32)
-    names = (10**6 + np.arange(speakers)).astype(str)
-    sexes = (np.arange(speakers) % 2).astype(np.int8)
-    chapter, place = np.divmod(np.arange(number) - np.searchsorted(speaker, np.arange(speakers))[speaker], OF_CHAPTER)
-    utterances, paths = [], []
-    for start in range(0, number, pool.NAMED_AT_ONCE):
-        rows = slice(start, start + pool.NAMED_AT_ONCE)
-        ids = list(zip(names[speaker[rows]].tolist(), chapter[rows].tolist(), place[rows].tolist(), strict=True))
-        utterances.append(pa.array([f"{a}-{b}-{c:04}" for a, b, c in ids]))
-        paths.append(pa.array([f"speech/{a}/{b}/{a}-{b}-{c:04}.flac" for a, b, c in ids]))
-    subsets = pa.chunked_array([pa.repeat("speech", number)])
-    listed = Corpus(
-        Path("simulated"), pa.chunked_array(utterances), pa.chunked_array(paths), subsets, np.zeros(number, np.int64),
-        speaker, names, sexes, corpus.split_by_speaker(names, sexes),
-    )  # fmt: skip
-    return listed, (np.random.default_rng(0).uniform(*SECONDS, number) * RATE).astype(np.int64)
-
-
-def make_pool(listed: Corpus, frames: np.ndarray, folder: Path) -> None:
-    """A pool's folder as `pool.build` leaves it, but with holes for samples and activity."""
-    folder.mkdir()
-    pool.write_index(folder, listed, frames, RATE)
-    for name, size in (("samples.int16", 2 * frames), ("activity.int32", 4 * (frames // frame_length(RATE) + 1))):
-        with open(folder / name, "wb") as file:
-            file.truncate(int(size.sum()))
-
-
-def make_tree(listed: Corpus, root: Path) -> None:
-    """The files of a corpus, empty."""
-    for folder, paths in itertools.groupby(listed.paths.to_pylist(), key=os.path.dirname):
-        (root / folder).mkdir(parents=True)
-        for path in paths:
-            os.close(os.open(root / path, os.O_CREAT | os.O_WRONLY))
-    write_speakers(listed.speakers.tolist(), listed.sexes.tolist(), root)
-
-
-def repeat_tree(source: Path, hours: float, root: Path) -> None:
-    """As many hours of the speech in `source`, over and over, each time under other speakers' names."""
-    listed = corpus.index(source)
-    paths = [listed.root.absolute() / path for path in listed.paths.to_pylist()]
-    rows = zip(paths, listed.speakers[listed.speaker].tolist(), listed.sexes[listed.speaker].tolist(), strict=True)
-    left, sexes = hours * 3600 * RATE, {}
-    for number, (path, speaker, sex) in enumerate(itertools.cycle(rows)):
-        name = f"{speaker}x{number // len(paths)}"
-        sexes[name] = sex
-        folder = root / "speech" / name / "0"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}-{path.name}").symlink_to(path)
-        left -= soundfile.info(path).frames
-        if left <= 0:
-            break
-    write_speakers(list(sexes), list(sexes.values()), root)
-
-
-def write_speakers(names: Sequence[str], sexes: Sequence[int], root: Path) -> None:
-    lines = [f"{name} | {SEXES[sex]} | speech | 1 | Nobody" for name, sex in zip(names, sexes, strict=True)]
-    (root / "SPEAKERS.TXT").write_text("\n".join(lines))
 
 
 def memory() -> Row:
@@ -169,22 +98,6 @@ def stream(folder: Path, check: bool) -> Row:
     return {**row, **memory(), "check": check_samples(of_split["train"]) if check else None}
 
 
-def check_samples(clips: Clips) -> Row:
-    """Write noise where the voices of some clips lie, and see that the clips are what the file holds there."""
-    plan = clips.plan(0, CHECKED)
-    path = clips.pool.path / "samples.int16"
-    begins = clips.pool.offsets[plan.utterances] + plan.starts
-    begins = [row[:count].tolist() for row, count in zip(begins, plan.count, strict=True)]
-    random = np.random.default_rng(0)
-    with open(path, "r+b") as file:
-        for begin in itertools.chain(*begins):
-            file.seek(2 * begin)
-            file.write(random.integers(-(2**15), 2**15, plan.samples).astype("<i2").data)
-    sums = [sum(np.fromfile(path, "<i2", plan.samples, offset=2 * at).astype(int) for at in row) for row in begins]
-    right = np.array_equal(clips.render(plan), np.rint(np.array(sums) / plan.count[:, None]))
-    return {"voices": int(plan.count.sum()), "far": sum(at >= 2**31 for row in begins for at in row), "right": right}
-
-
 def plan_epoch(folder: Path, clips: int) -> Row:
     """What planning an epoch costs: its order, and its clips in several places."""
     train = Clips(pool.Pool(folder), "train", mix_of(clips))
@@ -220,7 +133,8 @@ def of_corpus(hours: float, folder: Path, real: Row) -> Row:
     """A line of the first table; `real` is what the first hour took, which is decoded."""
     if hours <= DECODED_HOURS:
         return {"hours": hours, "is real": True, **real, **alone(stream, real["folder"], False)}
-    row = {"hours": hours, "is real": False, "building": real["building"] * hours / DECODED_HOURS}
+    row = {"hours": hours, "is real": False, "extrapolated": ["building"]}
+    row |= {"building": real["building"] * hours / DECODED_HOURS}
     row |= alone(index_and_truncate, hours, folder / "pool")
     if hours <= LISTED_HOURS:
         make_tree(simulated(hours)[0], folder / "tree")
@@ -231,7 +145,7 @@ def of_corpus(hours: float, folder: Path, real: Row) -> Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("overrides", nargs="*", help="data=... of the real speech")
-    parser.add_argument("--hours", type=float, nargs="+", default=[1, 100, 960, 10_000])
+    parser.add_argument("--hours", type=float, nargs="+", default=[1, 100, 960, 10_000], help="rising")
     parser.add_argument("--clips", type=int, nargs="+", default=[10**5, 10**6, 10**7, 10**8])
     parser.add_argument("--json", type=Path, help="write all that was measured to this file")
     arguments = parser.parse_args()
@@ -249,6 +163,11 @@ def main() -> None:
             own = folder / f"{hours:g}"
             own.mkdir()
             corpora.append(of_corpus(hours, own, real))
+        most = [row for row in corpora if "listing" in row][-1:] or [{"hours": DECODED_HOURS, **real}]
+        for row in corpora:
+            if "listing" not in row:
+                row["listing"] = most[0]["listing"] * row["hours"] / most[0]["hours"]
+                row["extrapolated"].append("listing")
         folders = {row["hours"]: row["folder"] for row in corpora}
         planned = max((hours for hours in folders if hours <= LISTED_HOURS), default=min(folders))
         epochs = [alone(plan_epoch, folders[planned], clips) for clips in arguments.clips]
@@ -266,8 +185,8 @@ def tables(speech: str, corpora: Sequence[Row], planned: float, epochs: Sequence
             "speakers": f"{row['speakers']:,}",
             "samples": f"{row['samples']:.2g}",
             "pool": f"{row['bytes'] / 1e9:,.1f} GB",
-            "listing": f"{row['listing']:.1f} s" if "listing" in row else "",
-            "building": ("" if row["is real"] else "~ ") + duration(row["building"]),
+            "listing": told(row, "listing"),
+            "building": told(row, "building"),
             "opening": f"{row['opening']:.2f} s",
             "first batch": f"{row['first batch']:.2f} s",
             "memory": f"{row['own']:,.0f} MB",
@@ -294,8 +213,8 @@ def tables(speech: str, corpora: Sequence[Row], planned: float, epochs: Sequence
     voices, far, right = (sum(check[key] for check in checks) for key in ("voices", "far", "right"))
     before = statistics.median(row["before"]["own"] for row in corpora)
     return f"""\
-Up to {DECODED_HOURS} h: {speech}, repeated to one hour. (simulated): files of samples with holes; building is the real
-hour's time, multiplied. Listing: of a tree of empty files, up to {LISTED_HOURS:,} h. First batch: {BATCH} clips of a
+Up to {DECODED_HOURS} h: {speech}, repeated to one hour. (simulated): files of samples with holes. ~: in proportion to
+what was measured. Listing the files is done at every start; simulated, they are empty. First batch: {BATCH} clips of a
 shuffled epoch of {EPOCH:,}, after the imports, with opening the pool. Memory: after {RENDERED:,} clips, {before:.0f} MB
 of it before the pool was opened. Mapped: the pool's pages, which the system takes back when it needs them.
 
@@ -309,10 +228,12 @@ Planning on {planned:g} h, time a clip. Most it added: to the memory of the proc
 {markdown(plans, {name: name for name in plans[0]})}"""
 
 
-def duration(seconds: float) -> str:
+def told(row: Row, name: str) -> str:
+    """A time, marked where it is extrapolated."""
+    seconds = row[name]
     units = (("h", 3600), ("min", 60), ("s", 1))
     unit, size = next((unit, size) for unit, size in units if seconds >= 2 * size or size == 1)
-    return f"{seconds / size:.1f} {unit}"
+    return f"{'~ ' * (name in row.get('extrapolated', ()))}{seconds / size:.1f} {unit}"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from speaker_count.data import draws
 from speaker_count.data.loader import ClipLoader, Clips
 from speaker_count.data.pool import Pool
-from tests.benchmarks.growth import RATE, check_samples, make_pool, simulated
+from tests.benchmarks.large_corpus import RATE, check_samples, make_pool, simulated
 from tests.conftest import mix_of
 
 LONG = 10**8  # clips
