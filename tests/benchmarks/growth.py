@@ -29,7 +29,7 @@ from speaker_count.data.corpus import SPLITS
 from speaker_count.data.loader import PLANNED_AHEAD, ClipLoader, Clips
 from speaker_count.data.mixing import Mix
 from speaker_count.results.tables import markdown
-from tests.benchmarks.__main__ import on_one_core, with_speech_at_hand
+from tests.benchmarks.peers import on_cores, with_speech_at_hand
 from tests.benchmarks.large_corpus import RATE, check_samples, make_pool, make_tree, repeat_tree, simulated
 
 DECODED_HOURS = 1  # up to here speech is real
@@ -150,7 +150,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all that was measured to this file")
     arguments = parser.parse_args()
     quiet()
-    on_one_core()
     config = compose(with_speech_at_hand(arguments.overrides))
     data = instantiate(config.data, mix=config.mix, _convert_="all")
     data.prepare_data()
@@ -237,4 +236,5 @@ def told(row: Row, name: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with on_cores(1):
+        main()
