@@ -29,8 +29,8 @@ from speaker_count.data.corpus import SPLITS
 from speaker_count.data.loader import PLANNED_AHEAD, ClipLoader, Clips
 from speaker_count.data.mixing import Mix
 from speaker_count.results.tables import markdown
-from tests.benchmarks.peers import on_cores, with_speech_at_hand
 from tests.benchmarks.large_corpus import RATE, check_samples, make_pool, make_tree, repeat_tree, simulated
+from tests.benchmarks.peers import on_cores, with_speech_at_hand
 
 DECODED_HOURS = 1  # up to here speech is real
 LISTED_HOURS = 1000  # up to here a tree of empty files is made and listed
