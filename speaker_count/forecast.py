@@ -5,9 +5,8 @@ with how much disk on this machine. It trains each net for a second to know, and
 import argparse
 import heapq
 import json
-import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,11 +16,10 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from speaker_count import needs
 from speaker_count.callbacks import quiet
 from speaker_count.compose import compose_jobs
-from speaker_count.data import corpus, download, pool
 from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.data.wav_folder import WavFolder
 from speaker_count.errors import check_number, user_error
 from speaker_count.module import SpeakerCounter
 from speaker_count.pace import Pace, measure
@@ -30,8 +28,6 @@ from speaker_count.room import Room, room
 
 MOST_SECONDS = 1.5  # a net is tried
 QUICK = 4000  # clips/s, faster than any net: a net is tried no longer than it would be trained at this rate
-DECODED = 1.8  # bytes of a pool for each byte of FLAC
-SYNTHETIC_BYTES = 110_000  # of a decoded utterance of the demo corpus
 # of a run: small files, W&B's among them; two checkpoints, each with the weights and Adam's two averages; predictions
 RUN_BYTES, PARAMETER_BYTES, PREDICTION_BYTES = 400_000, 25, 50
 
@@ -154,7 +150,7 @@ def foresee(configs: Iterable[tuple[DictConfig, Path]]) -> list[Job]:
     return jobs
 
 
-def try_out(jobs: Sequence[Job], most_seconds: float = MOST_SECONDS, least_clips: int = 1) -> Room:
+def try_out(jobs: Sequence[Job], most_seconds: float = MOST_SECONDS, least_clips: float = 1) -> Room:
     """Measure the pace of the jobs' nets, of each once, with as many threads as it will have.
 
     Args:
@@ -163,10 +159,16 @@ def try_out(jobs: Sequence[Job], most_seconds: float = MOST_SECONDS, least_clips
 
     Returns:
         How many of the jobs can run side by side.
+
+    Raises:
+        UserError: the launcher is asked for a number of jobs or threads that is none.
     """
     launcher = jobs[0].config.hydra.launcher
     to_do = sum(job.work is not None for job in jobs)
     wish = (launcher.jobs, launcher.threads) if "jobs" in launcher else (1, torch.get_num_threads())
+    for key, value in zip(("jobs", "threads"), wish, strict=True):
+        if value is not None:
+            check_number(f"hydra.launcher.{key}", value, int, 1)
     torch.set_num_threads(room(to_do, *wish).threads)
     paces: dict[str, tuple[Pace, int]] = {}
     for job in jobs:
@@ -225,59 +227,6 @@ def _measured(job: Job, paces: dict[str, tuple[Pace, int]], most_seconds: float)
     return paces[key]
 
 
-def speech(data: ClipDataModule) -> tuple[list[str], list[tuple[str, float, Path]]]:
-    """Whether the corpus and its pool are there, in words; and what is to be added: name, bytes, folder.
-
-    Raises:
-        UserError: the corpus is not there, and no command gets it.
-    """
-    if data.rendered:
-        WavFolder(data.root)
-        return [f"speech: clips in {data.root}"], []
-    needs: list[tuple[str, float, Path]] = []
-    if data.synthesize is not None and not data.root.is_dir():
-        utterances = data.synthesize["speakers"] * data.synthesize["utterances"]
-        decoded = utterances * SYNTHETIC_BYTES
-        told = f"speech: {data.name} is not in {data.root}: {utterances} utterances will be synthesised"
-        needs.append(("the speech", decoded / DECODED, data.root))
-    elif missing := _missing(data):
-        sizes = [download.ARCHIVE_BYTES.get(subset, 0) for subset in missing]
-        decoded = DECODED * sum(sizes) if data.utterance_list is None else None
-        told = f"speech: no {', '.join(missing)} in {data.root}: `speaker-count prepare` downloads {_size(sum(sizes))}"
-        needs.append((f"the speech ({_size(sum(sizes))} once it is unpacked)", sum(sizes) + max(sizes), data.root))
-    else:
-        listed = corpus.index(data.root, *data.subsets, utterance_list=data.utterance_list)
-        decoded = DECODED * listed.sizes.sum()
-        number, speakers = len(listed.utterances), len(listed.speakers)
-        told = f"speech: {data.name} is in {data.root}: {number:,} utterances of {speakers:,} speakers"
-        folder = pool.folder(listed, data.cache, data.sample_rate)
-        if folder.is_dir():
-            size = sum(file.stat().st_size for file in folder.iterdir())
-            return [told, f"pool: is there, {_size(size)} in {folder}"], []
-    if decoded is None:  # nobody knows how much of the archives is in the list
-        return [told, "pool: to be decoded first"], needs
-    return [told, f"pool: about {_size(decoded)}, to be decoded first"], [*needs, ("the pool", decoded, data.cache)]
-
-
-def _missing(data: ClipDataModule) -> list[str]:
-    """The subsets that are not there and can be downloaded."""
-    folder = corpus.find_root(data.root) if data.root.is_dir() else data.root
-    named = dict.fromkeys(subset for subsets in data.subsets for subset in subsets or ())
-    return [subset for subset in named if data.url is not None and not (folder / subset).is_dir()]
-
-
-def _size(number: float) -> str:
-    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
-
-
-def _disk(needs: Sequence[tuple[str, float, Path]]) -> Iterator[str]:
-    for name, number, folder in needs:
-        there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
-        free = shutil.disk_usage(there).free
-        scarce = " - NOT ENOUGH" if free < number else ""
-        yield f"disk: {_size(number)} for {name} in {folder}, where {_size(free)} are free{scarce}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split(":", 1)[1].strip())
     parser.add_argument("overrides", nargs="*", help="as for train: experiment=paper, model=m3,m5, ...")
@@ -295,19 +244,18 @@ def main() -> None:
         return
 
     jobs = foresee(configs)
-    needs = []
-    corpora = {str((job.data.root, job.data.subsets, job.data.utterance_list)): job.data for job in jobs if job.data}
-    for data in corpora.values():
-        told, needed = speech(data)
+    added = []
+    for data in needs.corpora(job.data for job in jobs if job.data):
+        told, for_speech = needs.speech(data)
         print(*told, sep="\n", flush=True)
-        needs += needed
+        added += for_speech
     room = try_out(jobs)
     failing = [job for job in jobs if job.problem]
     if len(jobs) == len(failing) == 1:
         raise jobs[0].problem
     print("", table(jobs, room), "", *filter(None, [room.told]), sep="\n")
-    needs.append(("the runs", sum(job.bytes for job in jobs), folders[0]))
-    print(*_disk(needs), sep="\n")
+    added.append(("the runs", sum(job.bytes for job in jobs), folders[0]))
+    print(*needs.disk(added), sep="\n")
     for job in failing:
         print(f"fails: {job.folder.name}: {user_error(job.problem) or job.problem}", file=sys.stderr)
     if failing:

@@ -3,6 +3,7 @@ far; at the end, the table, and which of them failed and why.
 """
 
 import contextlib
+import math
 import sys
 import tempfile
 import time
@@ -14,9 +15,10 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from speaker_count import forecast, launcher
+from speaker_count import forecast, launcher, needs
 from speaker_count.callbacks import quiet
 from speaker_count.compose import expand, find_own_nets
+from speaker_count.errors import UserError
 from speaker_count.results import tables
 
 LEAST_CLIPS = 2000  # a net is not tried for fewer: training it would be as quick
@@ -54,16 +56,21 @@ class Sweep(Callback):
             jobs = forecast.foresee(expand(GlobalHydra.instance().config_loader(), config))
         except Exception:  # what cannot be composed is Hydra's to tell
             return
-        if len(jobs) == 1:
+        several = len(jobs) > 1
+        try:
+            room = forecast.try_out(jobs, MOST_SECONDS, LEAST_CLIPS if several else math.inf)
+        except UserError as error:
+            print(error, file=sys.stderr)
+            sys.exit(2)
+        launcher.settle(config.hydra.launcher, room, [job.seconds for job in jobs])
+        if not several:
             return
-        room = forecast.try_out(jobs, MOST_SECONDS, LEAST_CLIPS)
         self.jobs, self.at_once = jobs, room.jobs
         if any(job.pace for job in jobs):
             print(forecast.table(jobs, room), end="\n\n", flush=True)
         if room.told:
             print(room.told, flush=True)
-        launcher.settle(config.hydra.launcher, room, [job.seconds for job in jobs])
-        for data in {str(job.data.root): job.data for job in jobs if job.work}.values():
+        for data in needs.corpora(job.data for job in jobs if job.work):
             with contextlib.suppress(Exception):  # each job will say it
                 data.prepare_data()
 
