@@ -180,7 +180,7 @@ def test_a_sweep_with_own_nets_goes_on_after_a_failure_and_names_it(command, ver
     assert "ValueError: this net is broken" in done.stderr
     assert "failed: broken-seed1" in done.stderr
     assert "2 of 6 runs failed" in done.stderr
-    assert "\njob 1 of 6: mine-seed0-" in done.stdout
+    assert "job 1 of 6: mine-seed0-" in done.stdout
     assert "\njob 3 of 6: broken-seed0-" in done.stdout
     assert "; best so far: mine-seed" in done.stdout
     assert " left" not in done.stdout  # there are too few clips to say how long they take
