@@ -27,6 +27,7 @@ from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.errors import UserError
 from speaker_count.module import SpeakerCounter, load_weights
 from speaker_count.results import record
+from speaker_count.room import keep_freed_memory
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +111,7 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     quiet()
+    keep_freed_memory()
 
     result = record.read_result(arguments.run_dir)
     config = compose_like(result, arguments.overrides, arguments.config_dir)

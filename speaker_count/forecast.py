@@ -24,7 +24,7 @@ from speaker_count.errors import check_number, user_error
 from speaker_count.module import SpeakerCounter
 from speaker_count.pace import Pace, measure
 from speaker_count.results import record, tables
-from speaker_count.room import Room, room
+from speaker_count.room import Room, keep_freed_memory, room
 
 MOST_SECONDS = 1.5  # a net is tried
 QUICK = 4000  # clips/s, faster than any net: a net is tried no longer than it would be trained at this rate
@@ -170,6 +170,7 @@ def try_out(jobs: Sequence[Job], most_seconds: float = MOST_SECONDS, least_clips
         if value is not None:
             check_number(f"hydra.launcher.{key}", value, int, 1)
     torch.set_num_threads(room(to_do, *wish).threads)
+    keep_freed_memory()
     paces: dict[str, tuple[Pace, int]] = {}
     for job in jobs:
         if job.clips >= least_clips:

@@ -14,6 +14,7 @@ import time
 import types
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -82,7 +83,6 @@ class Processes(Launcher):
         lines, output = PROCESSES.Pipe(duplex=False) if self.jobs > 1 else (None, None)
         with self.one_speaks:
             self.context.callbacks.on_job_start(config=config, task_function=self.task)
-            PROCESSES.set_forkserver_preload([self.task.__module__])
             process = PROCESSES.Process(target=_work, args=(self.task, config, self.threads, sender, output))
             process.start()
             self.running.add(process)
@@ -113,10 +113,21 @@ class Processes(Launcher):
                     print(f"{name} | {line}", end="", flush=True)
 
 
-def settle(config: DictConfig, room: Room, seconds: Sequence[float]) -> None:
-    """Tell the launcher that this config makes, if it is the one of this file, what the class takes."""
-    if config._target_ == f"{Processes.__module__}.{Processes.__name__}":
-        config.jobs, config.threads, config.seconds = room.jobs, room.threads, list(seconds)
+def make_ready(launcher: DictConfig) -> None:
+    """Begin to import what a run needs, if this is the config of the launcher of this file: it takes seconds."""
+    if _is_ours(launcher) and PROCESSES.get_start_method() == "forkserver":
+        PROCESSES.set_forkserver_preload(["speaker_count.train"])
+        forkserver.ensure_running()
+
+
+def settle(launcher: DictConfig, room: Room, seconds: Sequence[float]) -> None:
+    """Write into this config, if it is the one of the launcher of this file, what the class takes."""
+    if _is_ours(launcher):
+        launcher.jobs, launcher.threads, launcher.seconds = room.jobs, room.threads, list(seconds)
+
+
+def _is_ours(launcher: DictConfig) -> bool:
+    return launcher._target_ == f"{Processes.__module__}.{Processes.__name__}"
 
 
 def _received(receiver: Connection, process: BaseProcess, folder: Path) -> Any:

@@ -57,6 +57,8 @@ class Sweep(Callback):
         except Exception:  # what cannot be composed is Hydra's to tell
             return
         several = len(jobs) > 1
+        if several:
+            launcher.make_ready(config.hydra.launcher)
         try:
             room = forecast.try_out(jobs, MOST_SECONDS, LEAST_CLIPS if several else math.inf)
         except UserError as error:

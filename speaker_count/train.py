@@ -24,6 +24,7 @@ from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.errors import UserError, check_number, user_error
 from speaker_count.module import SpeakerCounter, load_weights
 from speaker_count.results import record, tables
+from speaker_count.room import keep_freed_memory
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +137,7 @@ def run(config: DictConfig) -> dict[str, Any] | None:
     handler.setFormatter(logging.Formatter("[%(asctime)s][%(levelname)s] %(message)s"))
     logging.getLogger().addHandler(handler)
     quiet()
+    keep_freed_memory()
     try:
         find_own_nets(hydra_config)
         return train(config, folder)

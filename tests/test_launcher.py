@@ -1,6 +1,7 @@
 """A sweep's jobs side by side: the same results, one build of the pool, and none of them takes another along."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -132,3 +133,21 @@ def test_a_control_group_s_limit_counts(tmp_path):
         (folder / "memory.current").write_text(f"{used}\n")
         (folder / "memory.stat").write_text(f"anon 1\ninactive_file {cache}\nactive_file 7\n")
     assert list(rooms._free_in_groups(inner, *rooms.MEMORY_GROUPS[""])) == [1_500_000_000]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the C library of GNU")
+def test_memory_that_a_step_frees_serves_the_next_one():
+    steps = """
+import resource
+import torch
+from speaker_count.room import keep_freed_memory
+keep_freed_memory()
+for step in range(20):
+    if step == 10:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    held = [torch.ones(10**6), torch.ones(10**7)]
+    del held
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = subprocess.run([sys.executable, "-c", steps], capture_output=True, text=True, check=True).stdout
+    assert int(faults) < 1000  # a step alone has 10,742 pages
