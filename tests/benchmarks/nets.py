@@ -1,7 +1,8 @@
 """Training clips a second of each net: through the whole stack, in a bare loop, and as plain layers."""
 
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytorch_lightning as pl
 import torch
@@ -14,7 +15,7 @@ from torchaudio.transforms import AmplitudeToDB, Spectrogram
 from speaker_count.compose import compose
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.module import SpeakerCounter
-from tests.benchmarks.peers import Measure, Row, compare, row
+from tests.benchmarks.peers import Measure, Row, apart, compare, row
 
 SECONDS = 1.5  # of training a round, about
 ROUNDS = 5
@@ -134,17 +135,17 @@ class Bench:
         return 100 * sum(profiler.recorded_durations[NEXT_BATCH][self.warm_up : -1]) / seconds
 
     def bare(self, make: Callable[[], nn.Module]) -> Measure:
-        """The same recipe on batches that lie ready."""
+        return functools.partial(bare, make, self.batches, self.warm_up)
 
-        def measure() -> float:
-            train = stepper(make())
-            for number, batch in enumerate(self.batches):
-                if number == self.warm_up:
-                    begin = time.perf_counter()
-                train(batch)
-            return self.rate(time.perf_counter() - begin)
 
-        return measure
+def bare(make: Callable[[], nn.Module], batches: Sequence[dict[str, Tensor]], warm_up: int) -> float:
+    """The same recipe on batches that lie ready."""
+    train = stepper(make())
+    for number, batch in enumerate(batches):
+        if number == warm_up:
+            begin = time.perf_counter()
+        train(batch)
+    return sum(len(batch["count"]) for batch in batches[warm_up:]) / (time.perf_counter() - begin)
 
 
 def stepper(net: nn.Module) -> Callable[[dict[str, Tensor]], None]:
@@ -164,12 +165,13 @@ def rows(data: ClipDataModule) -> list[Row]:
     for name in (*WAVEFORM, *SPECTROGRAM):
         bench = Bench(data, name)
         assert sum(p.numel() for p in plain(name).parameters()) == sum(p.numel() for p in bench.module().parameters())
-        peers = {
-            "whole stack": bench.whole_stack,
-            "bare loop, ready batches": bench.bare(bench.module),
-            "the same, plain eager float32": bench.bare(lambda name=name: plain(name)),
-        }
-        told += compare(f"training {name}", "clips/s", peers, ROUNDS)
+        with apart(bench.bare(functools.partial(plain, name))) as as_it_comes:
+            peers = {
+                "whole stack": bench.whole_stack,
+                "bare loop, ready batches": bench.bare(bench.module),
+                "the same, plain eager float32": as_it_comes,
+            }
+            told += compare(f"training {name}", "clips/s", peers, ROUNDS)
         if name == "m5":
             told.append(row("training m5: waiting for data", bench.waiting(), "% of the step"))
     return told

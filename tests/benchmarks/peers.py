@@ -4,9 +4,13 @@ import contextlib
 import os
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from speaker_count.launcher import PROCESSES
 from speaker_count.results.record import peak_memory_bytes, reset_peak_memory
 
 Measure = Callable[[], float]
@@ -51,6 +55,33 @@ def row(what: str, figure: float, unit: str, peak_bytes: int | None = None) -> R
         "its": None,
         "ratio": None,
     }
+
+
+@contextlib.contextmanager
+def apart(measure: Measure) -> Iterator[Measure]:
+    """The same, measured in a process of its own, with one thread and with the memory as the system gives it.
+
+    Args:
+        measure: can be pickled.
+    """
+    here, there = PROCESSES.Pipe()
+    process = PROCESSES.Process(target=_answer, args=(measure, there), daemon=True)
+    process.start()
+
+    def asked() -> float:
+        here.send(None)
+        return here.recv()
+
+    yield asked
+    process.terminate()
+    process.join()
+
+
+def _answer(measure: Measure, asks: Connection) -> None:
+    torch.set_num_threads(1)
+    while True:
+        asks.recv()
+        asks.send(measure())
 
 
 @contextlib.contextmanager

@@ -48,7 +48,7 @@ def rows(data: ClipDataModule) -> list[Row]:
 
 
 def bare(data: ClipDataModule, plan: Plan) -> Iterator[int]:
-    """The least that rendering takes."""
+    """The formula and nothing around it."""
     pool, samples = data.pool.samples, data.clips["train"].samples
     begins = (data.pool.offsets[plan.utterances] + plan.starts).tolist()
     counts = plan.count.tolist()
