@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pickle
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -65,7 +66,8 @@ def apart(measure: Measure) -> Iterator[Measure]:
         measure: can be pickled.
     """
     here, there = PROCESSES.Pipe()
-    process = PROCESSES.Process(target=_answer, args=(measure, there), daemon=True)
+    # as bytes: each tensor would take a file descriptor of its own
+    process = PROCESSES.Process(target=_answer, args=(pickle.dumps(measure), there), daemon=True)
     process.start()
 
     def asked() -> float:
@@ -77,7 +79,8 @@ def apart(measure: Measure) -> Iterator[Measure]:
     process.join()
 
 
-def _answer(measure: Measure, asks: Connection) -> None:
+def _answer(pickled: bytes, asks: Connection) -> None:
+    measure: Measure = pickle.loads(pickled)
     torch.set_num_threads(1)
     while True:
         asks.recv()
