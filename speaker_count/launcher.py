@@ -14,7 +14,6 @@ import time
 import types
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -28,9 +27,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from speaker_count import forkserver
 from speaker_count.room import Room
 
-PROCESSES = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+PROCESSES = multiprocessing.get_context(forkserver.METHOD)
 PATIENCE = 10  # seconds that jobs have to end in, when their sweep is interrupted
 
 
@@ -113,21 +113,14 @@ class Processes(Launcher):
                     print(f"{name} | {line}", end="", flush=True)
 
 
-def make_ready(launcher: DictConfig) -> None:
-    """Begin to import what a run needs, if this is the config of the launcher of this file: it takes seconds."""
-    if _is_ours(launcher) and PROCESSES.get_start_method() == "forkserver":
-        PROCESSES.set_forkserver_preload(["speaker_count.train"])
-        forkserver.ensure_running()
+def is_ours(launcher: DictConfig) -> bool:
+    """Whether the config is that of the launcher of this file."""
+    return launcher._target_ == f"{Processes.__module__}.{Processes.__name__}"
 
 
 def settle(launcher: DictConfig, room: Room, seconds: Sequence[float]) -> None:
-    """Write into this config, if it is the one of the launcher of this file, what the class takes."""
-    if _is_ours(launcher):
-        launcher.jobs, launcher.threads, launcher.seconds = room.jobs, room.threads, list(seconds)
-
-
-def _is_ours(launcher: DictConfig) -> bool:
-    return launcher._target_ == f"{Processes.__module__}.{Processes.__name__}"
+    """Write into the config of the launcher of this file what the class takes."""
+    launcher.jobs, launcher.threads, launcher.seconds = room.jobs, room.threads, list(seconds)
 
 
 def _received(receiver: Connection, process: BaseProcess, folder: Path) -> Any:

@@ -15,7 +15,7 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from speaker_count import forecast, launcher, needs
+from speaker_count import forecast, forkserver, launcher, needs
 from speaker_count.callbacks import quiet
 from speaker_count.compose import expand, find_own_nets
 from speaker_count.errors import UserError
@@ -57,14 +57,16 @@ class Sweep(Callback):
         except Exception:  # what cannot be composed is Hydra's to tell
             return
         several = len(jobs) > 1
-        if several:
-            launcher.make_ready(config.hydra.launcher)
+        side_by_side = launcher.is_ours(config.hydra.launcher)
+        if several and side_by_side:
+            forkserver.begin()
         try:
             room = forecast.try_out(jobs, MOST_SECONDS, LEAST_CLIPS if several else math.inf)
         except UserError as error:
             print(error, file=sys.stderr)
             sys.exit(2)
-        launcher.settle(config.hydra.launcher, room, [job.seconds for job in jobs])
+        if side_by_side:
+            launcher.settle(config.hydra.launcher, room, [job.seconds for job in jobs])
         if not several:
             return
         self.jobs, self.at_once = jobs, room.jobs

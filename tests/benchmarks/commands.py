@@ -25,9 +25,11 @@ class FirstStep(pl.Callback):
         os._exit(0)
 
 
-def run(*arguments: str) -> tuple[float, int]:
+def run(*arguments: str, **environment: str) -> tuple[float, int]:
     """Seconds that a command takes, and the most memory, in bytes, that it and its processes hold at a time."""
-    process = subprocess.Popen([COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        [COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **environment}
+    )
     peak, over = 0, threading.Event()
 
     def watch() -> None:
@@ -96,19 +98,21 @@ def sweeps(overrides: list[str], clips_per_second: float) -> list[Row]:
     sizes = (f"mix.clips.train={clips}", "mix.clips.validation=300", "mix.clips.test=300", "trainer.max_epochs=1")
     peak: dict[str, int] = {}
 
-    def sweep(name: str, *how: str) -> Measure:
+    def sweep(name: str, *how: str, **environment: str) -> Measure:
         def measure() -> float:
             with tempfile.TemporaryDirectory() as folder:
                 where = f"hydra.sweep.dir={folder}/sweep"
                 jobs = ("model=m5", "seed=0,1", "evaluate_train=false", "logger=csv")
-                seconds, peak[name] = run("train", "--multirun", *jobs, *sizes, *overrides, where, *how)
+                seconds, peak[name] = run("train", "--multirun", *jobs, *sizes, *overrides, where, *how, **environment)
             return seconds
 
         return measure
 
+    basic = "hydra/launcher=basic"
     peers = {
         "side by side": sweep("side by side"),
-        "one after the other, a thread on each core": sweep("one after the other", "hydra/launcher=basic"),
+        "one after the other, one thread": sweep("one thread", basic, OMP_NUM_THREADS="1"),
+        "one after the other, a thread on each core": sweep("all threads", basic),
     }
     told = compare("sweep of two jobs", "s", peers, rounds=1, less_is_better=True)
     return [{**line, "peak_bytes": peak["side by side"]} for line in told]

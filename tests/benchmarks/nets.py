@@ -14,11 +14,12 @@ from torchaudio.transforms import AmplitudeToDB, Spectrogram
 
 from speaker_count.compose import compose
 from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.launcher import PROCESSES
 from speaker_count.module import SpeakerCounter
 from tests.benchmarks.peers import Measure, Row, apart, compare, row
 
 SECONDS = 1.5  # of training a round, about
-ROUNDS = 5
+ROUNDS = 3
 NEXT_BATCH = "[_TrainingEpochLoop].train_dataloader_next"  # as Lightning names it
 WAVEFORM = {
     "m3": ([[32, 1]], True),
@@ -96,7 +97,7 @@ class Bench:
         self.batches = [next(loader) for _ in range(4)]
         step = self.seconds_of_step()
         self.warm_up = 3 if step > 0.1 else 10
-        self.steps = max(8, round(SECONDS / step))
+        self.steps = max(5, round(SECONDS / step))
         self.batches += [next(loader) for _ in range(self.warm_up + self.steps - len(self.batches))]
 
     def module(self) -> SpeakerCounter:
@@ -162,6 +163,7 @@ def stepper(net: nn.Module) -> Callable[[dict[str, Tensor]], None]:
 
 def rows(data: ClipDataModule) -> list[Row]:
     told = []
+    PROCESSES.set_forkserver_preload([__name__])
     for name in (*WAVEFORM, *SPECTROGRAM):
         bench = Bench(data, name)
         assert sum(p.numel() for p in plain(name).parameters()) == sum(p.numel() for p in bench.module().parameters())
