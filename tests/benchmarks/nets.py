@@ -18,7 +18,7 @@ from speaker_count.launcher import PROCESSES
 from speaker_count.module import SpeakerCounter
 from tests.benchmarks.peers import Measure, Row, apart, compare, row
 
-SECONDS = 1.5  # of training a round, about
+SECONDS = 1.2  # of training a round, about
 ROUNDS = 3
 NEXT_BATCH = "[_TrainingEpochLoop].train_dataloader_next"  # as Lightning names it
 WAVEFORM = {

@@ -18,7 +18,7 @@ from tests.benchmarks.peers import Measure, Row, compare
 STREAMED = 32_000  # clips a round
 READ = 640  # of the slow ways
 WRITTEN = 8_000  # pre-mixed
-ROUNDS = 5
+ROUNDS = 4
 
 
 def rate(sizes: Iterable[int]) -> float:
