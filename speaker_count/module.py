@@ -89,7 +89,8 @@ class SpeakerCounter(pl.LightningModule):
             for name, value in (("loss", loss.detach()), ("accuracy", (predicted == target).float().mean())):
                 self.running[name].update(value, len(target))
                 if self.trainer.is_last_batch:  # at each step, it would take a tenth of a small net's time
-                    self.log(f"running/{name}", self.running[name], on_epoch=True, prog_bar=name == "accuracy")
+                    average = self.running[name]
+                    self.log(f"running/{name}", average, on_step=False, on_epoch=True, prog_bar=name == "accuracy")
             return loss
         self.log(f"{split}/loss", loss, batch_size=len(target), add_dataloader_idx=False)
         self.metrics[f"{split}/"].update(predicted, target)

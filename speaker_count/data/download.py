@@ -9,7 +9,7 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import filelock
 from tqdm import tqdm
@@ -153,7 +153,14 @@ def _extract(archive: Path, target: Path, subset: str) -> None:
     try:
         log.info("extracting %s", archive)
         with tarfile.open(archive, "r|gz") as tar:
-            tar.extractall(partial, filter="data")  # nothing outside `partial`, no links out of it, no devices
+            for member in tar:  # the filters of `extractall` are not in every Python 3.11
+                path = PurePosixPath(member.name)
+                if path.is_absolute() or ".." in path.parts:
+                    raise tarfile.TarError(f"{member.name} would lie outside of the folder")
+                if member.isfile():  # no links, no devices
+                    (partial / path).parent.mkdir(parents=True, exist_ok=True)
+                    with open(partial / path, "wb") as file:
+                        shutil.copyfileobj(tar.extractfile(member), file)
         for table in (partial / "LibriSpeech").glob("*.TXT"):
             if not (target / table.name).exists():
                 table.rename(target / table.name)
