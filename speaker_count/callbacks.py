@@ -3,8 +3,12 @@
 import csv
 import logging
 import os
+import signal
+import sys
+import threading
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,14 @@ def quiet() -> None:
     """Silence what says nothing about a run: Lightning's list of devices and its hints, and warnings of no trouble."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (".*LeafSpec.*", ".*smaller than the logging interval.*", "Checkpoint directory .* not empty.*"):
+    for message in (
+        ".*LeafSpec.*",
+        ".*smaller than the logging interval.*",
+        "Checkpoint directory .* not empty.*",
+        ".*self.log.*sync_dist=True.*",  # what is logged is of all ranks already
+        ".*`srun` command is available.*",  # a run begins its processes itself
+        ".*single device to ensure each sample.*",  # the loader gives each clip out once
+    ):
         warnings.filterwarnings("ignore", message)
 
 
@@ -42,6 +53,11 @@ class EpochTable(pl.Callback):
         self._since: float | None = None
         self._evaluating = False
 
+    @property
+    def best(self) -> dict[str, float]:
+        """The row of the best validation accuracy, the first of equals."""
+        return max(self.rows, key=lambda row: row.get("val/accuracy", 0))
+
     def _tick(self) -> None:
         """Book the time since the last tick."""
         now = time.monotonic()
@@ -59,7 +75,7 @@ class EpochTable(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: dict, batch_idx: int
     ) -> None:
-        self.clips += len(batch["count"])
+        self.clips += len(batch["count"]) * trainer.world_size
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._tick()
@@ -73,7 +89,8 @@ class EpochTable(pl.Callback):
         self._tick()
         metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         self.rows.append({"epoch": trainer.current_epoch + 1, **metrics})
-        self._write()
+        if trainer.is_global_zero:
+            self._write()
         shown = ", ".join(
             f"{split} {metrics[f'{split}/accuracy']:.4f}"
             for split in ("running", "train", "val")
@@ -97,9 +114,17 @@ class EpochTable(pl.Callback):
         self.rows, self.seconds, self.clips = state["rows"], state["seconds"], state["clips"]
 
 
+# they end a process; the last is what a cluster sends before it does so, if something here listens to it
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR2") if hasattr(signal, name))
+ASKED_EVERY = 16  # steps: processes that train together agree on when to save, which takes them time
+
+
 class Checkpoints(Checkpoint):
     """`last.ckpt`: the state when an epoch ends, before its last step, and in between every few minutes.
     `best.ckpt`: the state after the epoch of the best metric, the first of equals.
+
+    A signal that ends the process waits for the step that is computed, whose state is saved before: nothing is lost.
+    The same signal again does not wait.
 
     Args:
         dirpath: the folder of the files.
@@ -111,27 +136,69 @@ class Checkpoints(Checkpoint):
         self.folder, self.monitor, self.minutes = Path(dirpath), monitor, minutes
         self.best: float | None = None
         self._saved = time.monotonic()
+        self._handlers: dict[int, Any] = {}
+        self._ending: int | None = None  # the signal that waits
 
     def _save(self, trainer: pl.Trainer, name: str) -> None:
         # Lightning writes a file elsewhere and moves it, which between file systems is a copy that can be cut off
         partial = self.folder / f"{name}.partial"
         try:
-            trainer.save_checkpoint(partial)
-            os.replace(partial, self.folder / name)
+            trainer.save_checkpoint(partial)  # all ranks call it, and the first writes
+            if trainer.is_global_zero:
+                os.replace(partial, self.folder / name)
         finally:
-            partial.unlink(missing_ok=True)
+            if trainer.is_global_zero:
+                partial.unlink(missing_ok=True)
+        trainer.strategy.barrier()
         self._saved = time.monotonic()
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._handlers = {number: signal.getsignal(number) for number in ENDING}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved = time.monotonic()
+        self._listen(self._wait)  # and not Lightning, which ends a run that is told to go on
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._listen(self._end)  # there is nothing to save
+
+    def _listen(self, handler: Callable[[int, Any], None]) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number, before in self._handlers.items():
+                if before != signal.SIG_DFL or number == signal.SIGTERM:
+                    signal.signal(number, handler)
+
+    def _wait(self, number: int, frame: Any) -> None:
+        if self._ending == number:
+            self._end(number, frame)
+        self._ending = number
+
+    def _end(self, number: int, frame: Any = None) -> None:
+        """Do what the signal would have done without Lightning."""
+        self._ending = None
+        handler = self._handlers[number]
+        if callable(handler):
+            handler(number, frame)  # it may return: then the run goes on
+        elif handler != signal.SIG_IGN:
+            sys.exit(128 + number)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: dict, batch_idx: int
     ) -> None:
         # not after the last step: Lightning, going on from there, would leave out the evaluation that follows
         left = trainer.num_training_batches - 1 - batch_idx
-        if left == 1 or (left > 1 and time.monotonic() - self._saved >= 60 * self.minutes):
+        due = self._ending is not None or time.monotonic() - self._saved >= 60 * self.minutes
+        if trainer.world_size > 1 and left > 1:
+            due = batch_idx % ASKED_EVERY == 0 and trainer.strategy.broadcast(due)
+        if left == 1 or (left and due):
             self._save(trainer, "last.ckpt")
+        if self._ending is not None and (due or left <= 1):
+            log.info("saved at step %d: the same command goes on from there", trainer.global_step)
+            self._end(self._ending)
+
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        if self._ending is not None:
+            self._end(self._ending)  # saved before the epoch's last step
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         score = trainer.callback_metrics.get(self.monitor)

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from speaker_count import forkserver
+from speaker_count import processes
 from speaker_count.errors import user_error
 
 VERBS = {
@@ -37,8 +37,8 @@ def main() -> None:
         sys.exit(2)
     sys.argv = [f"speaker-count {verb}", *arguments[1:]]
     sys.path.insert(0, "")  # nets of the user's own, beside where they stand, as with `python -m`
-    if verb == "train" and not {"-m", "--multirun"}.isdisjoint(arguments):
-        forkserver.begin()  # to import what its jobs need while this process does so too
+    if verb in ("train", "evaluate") and not {"-m", "--multirun", "trainer=ddp"}.isdisjoint(arguments):
+        processes.begin()  # to import what its processes need while this one does so too
     try:
         importlib.import_module(f"speaker_count.{verb}").main()
     except Exception as error:

@@ -19,7 +19,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from speaker_count import jobs
+from speaker_count import jobs, ranks
 from speaker_count.callbacks import quiet
 from speaker_count.compose import compose
 from speaker_count.data.corpus import SEXES
@@ -103,6 +103,31 @@ def compose_like(result: Mapping[str, Any], overrides: Sequence[str], config_dir
     return config
 
 
+def scores(
+    values: dict[str, Any],
+    result: Mapping[str, Any],
+    run_dir: Path,
+    config_dir: str | None,
+    datamodule: ClipDataModule | None = None,
+) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Metrics and predictions of a run's net, and the kind of device. Each rank does this.
+
+    Args:
+        values: the config of data, mix and trainer, resolved.
+        datamodule: set up; None: made of the config.
+    """
+    config = OmegaConf.create(values)
+    if datamodule is None:
+        datamodule = instantiate(config.data, mix=config.mix, _convert_="all")
+        datamodule.setup()
+    module = rebuild(result, config_dir)
+    load_weights(module, run_dir / "checkpoints" / "last.ckpt")
+    bar = sys.stdout.isatty() and not ranks.rank()
+    trainer = instantiate(config.trainer, logger=False, enable_progress_bar=bar, _convert_="all")
+    metrics = test(trainer, module, datamodule)
+    return metrics, predictions(module, datamodule), trainer.strategy.root_device.type
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split(":", 1)[1].strip())
     parser.add_argument("run_dir", type=Path, help="the folder of a finished run")
@@ -118,9 +143,10 @@ def main() -> None:
     unknown = set(config.mix.counts) - set(result["net"]["counts"])
     if unknown:
         raise UserError(f"mix.counts asks for {sorted(unknown)}, the net tells {result['net']['counts']} apart")
-    module = rebuild(result, arguments.config_dir)
-    load_weights(module, arguments.run_dir / "checkpoints" / "last.ckpt")
+    ranks.check_devices(config.trainer)
+    processes = ranks.number(config.trainer)
     datamodule: ClipDataModule = instantiate(config.data, mix=config.mix, _convert_="all")
+    datamodule.check_divides(processes)
     datamodule.setup()
 
     name = f"{config.data.name}-{config.mix.name}{jobs.override_hash(arguments.overrides)}"
@@ -130,13 +156,15 @@ def main() -> None:
     if path.is_file() and not config.force:
         raise UserError(f"{path} is there already; force=true evaluates again and keeps the old file beside it")
 
-    trainer = instantiate(config.trainer, logger=False, enable_progress_bar=sys.stdout.isatty(), _convert_="all")
-    metrics = test(trainer, module, datamodule)
+    values = {name: OmegaConf.to_container(config[name], resolve=True) for name in ("data", "mix", "trainer")}
+    of_run = result, arguments.run_dir, arguments.config_dir
+    with ranks.together(scores, values, *of_run, number=processes):
+        metrics, predicted, device = scores(values, *of_run, datamodule)
     path.parent.mkdir(exist_ok=True)
     if path.is_file():
         for old in (path, path.with_suffix(".parquet")):
             old.rename(old.with_name(f"{name}.{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}{old.suffix}"))
-    record.write_predictions(path.with_suffix(".parquet"), predictions(module, datamodule))
+    record.write_predictions(path.with_suffix(".parquet"), predicted)
     evaluation = {
         "schema": record.SCHEMA,
         "model": result["model"],
@@ -151,7 +179,7 @@ def main() -> None:
         "test": metrics,
         "test_sha256": datamodule.clips["test"].sha256(),
         **record.provenance(),
-        "device": trainer.strategy.root_device.type,
+        "device": device,
         "command": shlex.join(["speaker-count", "evaluate", *sys.argv[1:]]),
     }
     record.write_json(path, evaluation)

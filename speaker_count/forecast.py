@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from speaker_count import needs
+from speaker_count import needs, ranks
 from speaker_count.callbacks import quiet
 from speaker_count.compose import compose_jobs
 from speaker_count.data.datamodule import ClipDataModule
@@ -169,7 +169,8 @@ def try_out(jobs: Sequence[Job], most_seconds: float = MOST_SECONDS, least_clips
     for key, value in zip(("jobs", "threads"), wish, strict=True):
         if value is not None:
             check_number(f"hydra.launcher.{key}", value, int, 1)
-    torch.set_num_threads(room(to_do, *wish).threads)
+    processes = max((ranks.number(job.config.trainer) for job in jobs if job.work), default=1)
+    torch.set_num_threads(max(1, room(to_do, *wish, processes=processes).threads // processes))
     keep_freed_memory()
     paces: dict[str, tuple[Pace, int]] = {}
     for job in jobs:
@@ -178,14 +179,16 @@ def try_out(jobs: Sequence[Job], most_seconds: float = MOST_SECONDS, least_clips
                 job.pace, job.parameters = _measured(job, paces, most_seconds)
             except Exception as error:
                 job.problem, job.work = error, None
-    return room(to_do, *wish, record.peak_memory_bytes())
+    return room(to_do, *wish, processes * record.peak_memory_bytes(), processes)
 
 
 def _look(job: Job) -> None:
     """See what there is to do, and what is done."""
     config, trainer = job.config, job.config.trainer
     check_number("trainer.max_epochs", trainer.max_epochs, int, 1)
+    processes = ranks.number(trainer)
     job.data = instantiate(config.data, mix=config.mix, _convert_="all")
+    job.data.check_divides(processes)
     job.finished = (job.folder / "result.json").is_file() and not config.force
     if job.finished:
         return
@@ -210,12 +213,14 @@ def _look(job: Job) -> None:
 def _measured(job: Job, paces: dict[str, tuple[Pace, int]], most_seconds: float) -> tuple[Pace, int]:
     """The pace of a job's net, and its number of parameters; nets that were tried before are in `paces`."""
     config, data = job.config, job.data
-    # the config's own callbacks write to the run's folder
-    kept = [key for key in config.trainer if key not in ("callbacks", "max_epochs") and not key.startswith("limit_")]
+    # the config's own callbacks write to the run's folder; a run's processes are told from one of them
+    left_out = ("callbacks", "max_epochs", "strategy", "sync_batchnorm")
+    kept = [key for key in config.trainer if key not in left_out and not key.startswith("limit_")]
     trainer = OmegaConf.masked_copy(config.trainer, kept)
+    trainer.devices, processes = 1, ranks.number(config.trainer)
     clips = {
         "counts": list(data.mix.counts),
-        "batch_size": data.batch_size,
+        "batch_size": data.batch_size // processes,
         "samples": round(data.mix.clip_seconds * data.sample_rate),
     }
     net, how = (OmegaConf.to_container(part, resolve=True) for part in (config.model, trainer))
@@ -224,6 +229,7 @@ def _measured(job: Job, paces: dict[str, tuple[Pace, int]], most_seconds: float)
         module: SpeakerCounter = instantiate(config.model, _convert_="all")
         seconds = min(most_seconds, job.clips / QUICK)
         pace = measure(module, instantiate(trainer, _partial_=True, _convert_="all"), **clips, seconds=seconds)
+        pace = Pace(*(processes * rate for rate in pace))
         paces[key] = pace, sum(parameter.numel() for parameter in module.parameters())
     return paces[key]
 

@@ -35,6 +35,7 @@ OUTSIDE = (
     "trainer.enable_progress_bar",
     "trainer.logger",
     "trainer.num_nodes",
+    "trainer.plugins",
     "trainer.profiler",
     "trainer.strategy",
 )

@@ -5,7 +5,6 @@ needs: a job begins at once, and they share that memory.
 """
 
 import importlib
-import multiprocessing
 import os
 import signal
 import sys
@@ -27,13 +26,26 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from speaker_count import forkserver
+from speaker_count import processes
 from speaker_count.room import Room
 
-PROCESSES = multiprocessing.get_context(forkserver.METHOD)
-PATIENCE = 10  # seconds that jobs have to end in, when their sweep is interrupted
+
+def findable(launcher: type[Launcher]) -> type[Launcher]:
+    """Let Hydra find a launcher: it takes them only from a package of that name, in which other plugins may be."""
+    try:
+        package = importlib.import_module("hydra_plugins")
+    except ImportError:
+        package = sys.modules["hydra_plugins"] = types.ModuleType("hydra_plugins")
+        package.__path__ = []
+    name = "hydra_plugins.speaker_count"
+    package.speaker_count = sys.modules.setdefault(name, types.ModuleType(name))
+    setattr(package.speaker_count, launcher.__name__, launcher)
+    launcher.__module__ = name
+    Plugins.instance().register(launcher)
+    return launcher
 
 
+@findable
 class Processes(Launcher):
     """As Hydra's own launcher runs a sweep's jobs, but several at a time. Hydra's callbacks are called in this process.
 
@@ -49,16 +61,16 @@ class Processes(Launcher):
         self.one_speaks = threading.Lock()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.context, self.task, self.config = hydra_context, task_function, config
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """What each job returned, in their order; `{"failed": why, "job": name, "log": path}` where it was killed."""
         numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
-        configs = [self._config(number, overrides) for number, overrides in zip(numbers, job_overrides, strict=True)]
+        configs = [job_config(self, *job) for job in zip(numbers, job_overrides, strict=True)]
         configs.sort(key=lambda config: -self.seconds[config.hydra.job.num] if self.seconds else 0)
         threads = ThreadPoolExecutor(self.jobs)
         try:
-            returned = dict(threads.map(self._run, configs))
+            ended = dict(threads.map(self._run, configs))
         except BaseException as end:
             threads.shutdown(wait=False, cancel_futures=True)
             self._stop()
@@ -67,41 +79,34 @@ class Processes(Launcher):
             print("interrupted: the same command goes on from the runs' last checkpoints", file=sys.stderr)
             sys.exit(128 + signal.SIGINT)
         threads.shutdown()
-        return [returned[number] for number in numbers]
-
-    def _config(self, number: int, overrides: Sequence[str]) -> DictConfig:
-        config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
-        with open_dict(config):
-            config.hydra.job.id, config.hydra.job.num = str(number), number
-            folder = Path(config.hydra.sweep.dir, config.hydra.sweep.subdir)
-            config.hydra.runtime.output_dir = str(folder.absolute())
-        return config
+        return [ended[number] for number in numbers]
 
     def _run(self, config: DictConfig) -> tuple[int, JobReturn]:
         folder = Path(config.hydra.runtime.output_dir)
-        receiver, sender = PROCESSES.Pipe(duplex=False)
-        lines, output = PROCESSES.Pipe(duplex=False) if self.jobs > 1 else (None, None)
+        receiver, sender = processes.CONTEXT.Pipe(duplex=False)
+        lines, output = processes.CONTEXT.Pipe(duplex=False) if self.jobs > 1 else (None, None)
         with self.one_speaks:
-            self.context.callbacks.on_job_start(config=config, task_function=self.task)
-            process = PROCESSES.Process(target=_work, args=(self.task, config, self.threads, sender, output))
+            self.hydra_context.callbacks.on_job_start(config=config, task_function=self.task_function)
+            process = processes.CONTEXT.Process(
+                target=_work, args=(self.task_function, config, self.threads, sender, output)
+            )
             process.start()
             self.running.add(process)
         sender.close()  # the job's end alone is open now: when the job has ended, nothing more is to come
         if lines is not None:
             output.close()
             threading.Thread(target=self._pass_on, args=(folder.name, lines), daemon=True).start()
-        returned = JobReturn(overrides=list(config.hydra.overrides.task), cfg=config, hydra_cfg=config)
-        returned.status, returned.return_value = JobStatus.COMPLETED, _received(receiver, process, folder)
+        done = returned(config, _received(receiver, process, folder))
         with self.one_speaks:
             self.running.discard(process)
-            self.context.callbacks.on_job_end(config=config, job_return=returned)
-        return config.hydra.job.num, returned
+            self.hydra_context.callbacks.on_job_end(config=config, job_return=done)
+        return config.hydra.job.num, done
 
     def _stop(self) -> None:
         running = list(self.running)
         for process in running:
             process.terminate()  # Ctrl-C reaches the jobs by itself, but a signal to this process alone does not
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + processes.PATIENCE
         for process in running:
             process.join(max(0, until - time.monotonic()))
             process.kill()
@@ -113,13 +118,39 @@ class Processes(Launcher):
                     print(f"{name} | {line}", end="", flush=True)
 
 
-def is_ours(launcher: DictConfig) -> bool:
-    """Whether the config is that of the launcher of this file."""
-    return launcher._target_ == f"{Processes.__module__}.{Processes.__name__}"
+def job_config(launcher: Launcher, number: int, overrides: Sequence[str]) -> DictConfig:
+    """The config of a sweep's job, with its folder."""
+    config = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
+    with open_dict(config):
+        config.hydra.job.id, config.hydra.job.num = str(number), number
+        folder = Path(config.hydra.sweep.dir, config.hydra.sweep.subdir)
+        config.hydra.runtime.output_dir = str(folder.absolute())
+    return config
+
+
+def do(task: TaskFunction, config: DictConfig, threads: int) -> Any:
+    """Do a sweep's job in this process; Hydra's callbacks are called elsewhere. Returns what the task does."""
+    torch.set_num_threads(threads)
+    setup_globals()
+    JobRuntime.instance().set("name", config.hydra.job.name)
+    context = HydraContext(config_loader=None, callbacks=Callbacks())
+    return run_job(task, config, "hydra.sweep.dir", "hydra.sweep.subdir", context).return_value
+
+
+def returned(config: DictConfig, value: Any) -> JobReturn:
+    """What Hydra calls the end of a job."""
+    done = JobReturn(overrides=list(config.hydra.overrides.task), cfg=config, hydra_cfg=config)
+    done.status, done.return_value = JobStatus.COMPLETED, value
+    return done
+
+
+def is_of(launcher: DictConfig, kind: type[Launcher]) -> bool:
+    """Whether the config is that of this kind of launcher."""
+    return launcher._target_ == f"{kind.__module__}.{kind.__name__}"
 
 
 def settle(launcher: DictConfig, room: Room, seconds: Sequence[float]) -> None:
-    """Write into the config of the launcher of this file what the class takes."""
+    """Write into the config of `Processes` what it takes."""
     launcher.jobs, launcher.threads, launcher.seconds = room.jobs, room.threads, list(seconds)
 
 
@@ -131,11 +162,7 @@ def _received(receiver: Connection, process: BaseProcess, folder: Path) -> Any:
         return result
     except EOFError:
         process.join()
-    code = process.exitcode
-    why = f"ended with exit code {code}"
-    if code < 0:
-        name = signal.Signals(-code).name
-        why = f"killed ({name}{', perhaps for want of memory' if name == 'SIGKILL' else ''})"
+    why = processes.told(process.exitcode)
     path = folder / "train.log"
     with open(path, "a") as file:
         file.write(f"{why}\n")
@@ -144,7 +171,7 @@ def _received(receiver: Connection, process: BaseProcess, folder: Path) -> Any:
 
 def _work(task: TaskFunction, config: DictConfig, threads: int, sender: Connection, output: Connection | None) -> None:
     """A job, in its own process."""
-    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+    processes.end_with_parent(signal.SIGTERM, signal.SIGKILL)
     if output is not None:
         sys.stdout.flush()
         for descriptor in (1, 2):
@@ -152,30 +179,4 @@ def _work(task: TaskFunction, config: DictConfig, threads: int, sender: Connecti
         output.close()
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(line_buffering=True)
-    torch.set_num_threads(threads)
-    setup_globals()
-    JobRuntime.instance().set("name", config.hydra.job.name)
-    context = HydraContext(config_loader=None, callbacks=Callbacks())  # the sweep's process calls them
-    done = run_job(task, config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
-    sender.send(done.return_value)
-
-
-def _end_with(parent: BaseProcess) -> None:
-    """A job whose sweep was killed is nobody's any more."""
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _register() -> None:
-    """Let Hydra find the launcher: it takes them only from a package of that name, in which other plugins may be."""
-    try:
-        package = importlib.import_module("hydra_plugins")
-    except ImportError:
-        package = sys.modules["hydra_plugins"] = types.ModuleType("hydra_plugins")
-        package.__path__ = []
-    package.speaker_count = sys.modules[__name__]
-    Processes.__module__ = "hydra_plugins.speaker_count"
-    Plugins.instance().register(Processes)
-
-
-_register()
+    sender.send(do(task, config, threads))

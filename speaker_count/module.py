@@ -58,6 +58,7 @@ class SpeakerCounter(pl.LightningModule):
         self.running = nn.ModuleDict({name: MeanMetric() for name in ("loss", "accuracy")})
         for average in self.running.values():
             average.persistent(True)  # so that a resumed epoch averages over all of its steps
+        self.losses = nn.ModuleDict({f"{split}/": MeanMetric() for split in ("train", "val", "test")})
         self.tested = nn.ModuleDict({name: CatMetric() for name in ("index", "probabilities")})
         self.confusion: Tensor | None = None  # of the last test: (true class, predicted class)
 
@@ -80,7 +81,9 @@ class SpeakerCounter(pl.LightningModule):
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         self._step(batch, "test")
 
-    def _step(self, batch: dict[str, Tensor], split: str) -> Tensor:
+    def _step(self, batch: dict[str, Tensor], split: str) -> Tensor | None:
+        if not len(batch["count"]):
+            return None  # of a last batch with fewer clips than ranks
         logits = self(batch["waveform"])  # (batch, classes)
         target = labels.to_class(batch["count"], self.counts)  # (batch,)
         loss = nn.functional.cross_entropy(logits, target)
@@ -92,7 +95,7 @@ class SpeakerCounter(pl.LightningModule):
                     average = self.running[name]
                     self.log(f"running/{name}", average, on_step=False, on_epoch=True, prog_bar=name == "accuracy")
             return loss
-        self.log(f"{split}/loss", loss, batch_size=len(target), add_dataloader_idx=False)
+        self.losses[f"{split}/"].update(loss, len(target))
         self.metrics[f"{split}/"].update(predicted, target)
         if split == "test":
             self.tested["index"].update(batch["index"])
@@ -104,9 +107,9 @@ class SpeakerCounter(pl.LightningModule):
             average.reset()
 
     def on_validation_epoch_end(self) -> None:
-        for split in VALIDATION_SETS:
-            if self.metrics[f"{split}/"][f"{split}/accuracy"].update_called:
-                self._log_epoch(split)
+        loaders = self.trainer.val_dataloaders
+        for split in VALIDATION_SETS[: len(loaders) if isinstance(loaders, list) else 1]:
+            self._log_epoch(split)
 
     def on_test_epoch_start(self) -> None:
         for outputs in self.tested.values():
@@ -116,10 +119,12 @@ class SpeakerCounter(pl.LightningModule):
         self._log_epoch("test")
 
     def _log_epoch(self, split: str) -> None:
-        """Log what was counted over an epoch, and begin anew."""
-        metrics = self.metrics[f"{split}/"]
+        """Log what was counted over an epoch, by all ranks, and begin anew."""
+        metrics, loss = self.metrics[f"{split}/"], self.losses[f"{split}/"]
         values = metrics.compute()
+        self.log(f"{split}/loss", loss.compute())
         metrics.reset()
+        loss.reset()
         self.log_dict({f"{split}/{name}": values[f"{split}/{name}"] for name in ("accuracy", "mae")}, prog_bar=True)
         by_count = zip(self.counts.tolist(), values[f"{split}/accuracy_of"], strict=True)
         self.log_dict({f"{split}/accuracy_{count}": value for count, value in by_count})
@@ -135,10 +140,16 @@ class SpeakerCounter(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["random_state"] = torch.get_rng_state()  # dropout draws from it; Lightning does not keep it
+        # dropout draws from the state, which Lightning does not keep; the averages are each rank's own
+        own = {"random_state": torch.get_rng_state(), "running": self.running.state_dict()}
+        checkpoint["ranks"] = [own] * self.trainer.world_size
+        if self.trainer.world_size > 1:
+            torch.distributed.all_gather_object(checkpoint["ranks"], own)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        torch.set_rng_state(checkpoint["random_state"])
+        own = checkpoint["ranks"][self.global_rank % len(checkpoint["ranks"])]
+        torch.set_rng_state(own["random_state"])
+        checkpoint["state_dict"].update({f"running.{name}": value for name, value in own["running"].items()})
 
 
 class CountError(MeanAbsoluteError):

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 import torch
 
-from speaker_count.errors import UserError
 from speaker_count.module import SpeakerCounter
 
 
@@ -48,8 +47,6 @@ def measure(
         enable_checkpointing=False,
         enable_progress_bar=False,
     )
-    if trainer.world_size > 1:
-        raise UserError("a run uses one device: trainer.devices=1")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on loaders
         trainer.fit(module, train, evaluate)

@@ -29,7 +29,9 @@ class Room(NamedTuple):
     told: str = ""
 
 
-def room(jobs: int, at_once: int | None = None, threads: int | None = None, job_bytes: int = 0) -> Room:
+def room(
+    jobs: int, at_once: int | None = None, threads: int | None = None, job_bytes: int = 0, processes: int = 1
+) -> Room:
     """Room for jobs of one thread each on every core: on a CPU, small nets gain little from more threads. With fewer
     jobs than cores, each takes more threads; on an accelerator, they run one after the other.
 
@@ -37,9 +39,10 @@ def room(jobs: int, at_once: int | None = None, threads: int | None = None, job_
         jobs: how many there are to be done.
         at_once, threads: as the user wants it; None: as the machine allows.
         job_bytes: memory that each needs.
+        processes: of each; they share its threads.
     """
     own = cores()
-    wanted = at_once or (1 if torch.accelerator.is_available() else own // (threads or 1))
+    wanted = at_once or (1 if torch.accelerator.is_available() else own // (threads or processes))
     wanted = max(1, min(wanted, jobs))
     free = free_memory()
     held = max(1, min(wanted, free // job_bytes)) if job_bytes and free is not None else wanted

@@ -15,7 +15,7 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from speaker_count import forecast, forkserver, launcher, needs
+from speaker_count import forecast, launcher, needs, processes
 from speaker_count.callbacks import quiet
 from speaker_count.compose import expand, find_own_nets
 from speaker_count.errors import UserError
@@ -57,9 +57,9 @@ class Sweep(Callback):
         except Exception:  # what cannot be composed is Hydra's to tell
             return
         several = len(jobs) > 1
-        side_by_side = launcher.is_ours(config.hydra.launcher)
+        side_by_side = launcher.is_of(config.hydra.launcher, launcher.Processes)
         if several and side_by_side:
-            forkserver.begin()
+            processes.begin()
         try:
             room = forecast.try_out(jobs, MOST_SECONDS, LEAST_CLIPS if several else math.inf)
         except UserError as error:

@@ -67,7 +67,8 @@ def tracked(logger: Logger | None, config: Mapping[str, Any]) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        wandb.finish(exit_code=1)
+        with contextlib.suppress(Exception):  # where the system ends the run, it ends W&B's process too
+            wandb.finish(exit_code=1)
         raise
     folder = logger.experiment.settings.sync_dir
     wandb.finish(exit_code=0)

@@ -8,20 +8,22 @@ import logging.handlers
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
 import pytorch_lightning as pl
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger
 
-from speaker_count import CONFIG_DIR, evaluate, jobs, tracking
+from speaker_count import CONFIG_DIR, evaluate, jobs, ranks, tracking
 from speaker_count.callbacks import EpochTable, quiet
 from speaker_count.compose import find_own_nets
 from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.errors import UserError, check_number, user_error
+from speaker_count.errors import check_number, user_error
 from speaker_count.module import SpeakerCounter, load_weights
 from speaker_count.results import record, tables
 from speaker_count.room import keep_freed_memory
@@ -36,7 +38,10 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
         The result, as in `folder/result.json`.
     """
     check_number("trainer.max_epochs", config.trainer.max_epochs, int, 1)
+    ranks.check_devices(config.trainer)
+    processes = ranks.number(config.trainer)
     datamodule: ClipDataModule = instantiate(config.data, mix=config.mix, _convert_="all")
+    datamodule.check_divides(processes)
     datamodule.setup()
 
     values = OmegaConf.to_container(config, resolve=True)
@@ -51,37 +56,12 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
         OmegaConf.save(HydraConfig.get().overrides.task, folder / ".hydra" / "overrides.yaml")
 
         record.reset_peak_memory()
-        pl.seed_everything(config.seed, verbose=False)
-        module: SpeakerCounter = instantiate(config.model, _convert_="all")
         logger = instantiate(config.logger, **tracking.settings(folder)) if config.logger._target_ else None
         with tracking.tracked(logger, values):
-            # the config's own callbacks are the checkpoints
-            make_trainer = instantiate(config.trainer, _partial_=True, _convert_="all")
-            epochs = EpochTable(folder)
-            trainer: pl.Trainer = make_trainer(
-                callbacks=[epochs, *make_trainer.keywords["callbacks"]],
-                logger=logger or False,
-                enable_progress_bar=sys.stdout.isatty(),
-            )
-            if trainer.world_size > 1:
-                raise UserError("a run uses one device: trainer.devices=1")
-            if job.checkpoint is not None:
-                load_weights(module, job.checkpoint)  # says plainly if it is another net's
-                log.info("going on from %s", job.checkpoint)
-            trainer.fit(module, datamodule, ckpt_path=job.checkpoint, weights_only=True)
-
-            last, best = (
-                epochs.rows[-1],
-                max(epochs.rows, key=lambda row: row.get("val/accuracy", 0)),
-            )  # the first of equals
-            last_test = best_test = evaluate.test(trainer, module, datamodule)
-            predictions = evaluate.predictions(module, datamodule)
-            record.write_predictions(folder / "predictions.parquet", predictions)
-            if best is not last:
-                trainer.loggers = []  # there, test/... is the headline
-                load_weights(module, folder / "checkpoints" / "best.ckpt")
-                best_test = evaluate.test(trainer, module, datamodule)
-
+            with ranks.together(learn, values, folder, job.checkpoint, number=processes):
+                learnt = learn(values, folder, job.checkpoint, datamodule, logger)
+            record.write_predictions(folder / "predictions.parquet", learnt.predictions)
+            module, epochs = learnt.module, learnt.epochs
             result = {
                 "schema": record.SCHEMA,
                 "model": choices.model,
@@ -94,24 +74,79 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
                 "data": {**values["data"], "speakers": datamodule.speakers(), "corpus_sha256": datamodule.pool.sha256},
                 "mix": values["mix"],
                 "net": values["model"],
-                "last": {**_epoch(last), "test": last_test},
-                "best": {**_epoch(best), "test": best_test},
+                "last": {**_epoch(epochs.rows[-1]), "test": learnt.last_test},
+                "best": {**_epoch(epochs.best), "test": learnt.best_test},
                 "fit_seconds": round(epochs.seconds["fit"], 3),
                 "clips_per_second": round(epochs.clips / epochs.seconds["train"], 1),
                 "peak_memory_bytes": record.peak_memory_bytes(),
                 "validation_sha256": datamodule.clips["validation"].sha256(),
                 "test_sha256": datamodule.clips["test"].sha256(),
                 **record.provenance(),
-                "device": trainer.strategy.root_device.type,
+                "device": learnt.device,
                 "changes": jobs.changes(HydraConfig.get().overrides.task),
                 "command": shlex.join(
                     ["speaker-count", "train", *map(tracking.masked, HydraConfig.get().overrides.task)]
                 ),
             }
-            tracking.log_result(logger, result, predictions, datamodule)
+            tracking.log_result(logger, result, learnt.predictions, datamodule)
         record.write_json(folder / "result.json", result)
-        log.info("test accuracy %.4f after the last epoch: %s", last_test["accuracy"], folder / "result.json")
+        log.info("test accuracy %.4f after the last epoch: %s", learnt.last_test["accuracy"], folder / "result.json")
         return result
+
+
+class Learnt(NamedTuple):
+    """What comes of a training."""
+
+    module: SpeakerCounter
+    epochs: EpochTable
+    last_test: dict[str, Any]
+    best_test: dict[str, Any]
+    predictions: dict[str, Any]
+    device: str
+
+
+def learn(
+    values: dict[str, Any],
+    folder: Path,
+    checkpoint: Path | None,
+    datamodule: ClipDataModule | None = None,
+    logger: Logger | None = None,
+) -> Learnt:
+    """Train a net and test it, after the last epoch and after the best. Each rank of a run does this.
+
+    Args:
+        values: the config, resolved.
+        checkpoint: to go on from.
+        datamodule: set up; None: made of the config.
+    """
+    config = OmegaConf.create(values)
+    if datamodule is None:
+        datamodule = instantiate(config.data, mix=config.mix, _convert_="all")
+        datamodule.setup()
+    pl.seed_everything(config.seed, verbose=False)
+    module: SpeakerCounter = instantiate(config.model, _convert_="all")
+    if ranks.rank():
+        torch.manual_seed(config.seed + ranks.rank())  # another dropout on other clips
+    # the config's own callbacks are the checkpoints
+    make_trainer = instantiate(config.trainer, _partial_=True, _convert_="all")
+    epochs = EpochTable(folder)
+    trainer: pl.Trainer = make_trainer(
+        callbacks=[epochs, *make_trainer.keywords["callbacks"]],
+        logger=logger or False,
+        enable_progress_bar=sys.stdout.isatty() and not ranks.rank(),
+    )
+    if checkpoint is not None:
+        load_weights(module, checkpoint)  # says plainly if it is another net's
+        log.info("going on from %s", checkpoint)
+    trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+
+    last_test = best_test = evaluate.test(trainer, module, datamodule)
+    predictions = evaluate.predictions(module, datamodule)
+    if epochs.best is not epochs.rows[-1]:
+        trainer.loggers = []  # there, test/... is the headline
+        load_weights(module, folder / "checkpoints" / "best.ckpt")
+        best_test = evaluate.test(trainer, module, datamodule)
+    return Learnt(module, epochs, last_test, best_test, predictions, trainer.strategy.root_device.type)
 
 
 def _epoch(row: dict[str, float]) -> dict[str, Any]:
@@ -161,4 +196,6 @@ def run(config: DictConfig) -> dict[str, Any] | None:
 main = hydra.main(config_path=str(CONFIG_DIR), config_name="config", version_base="1.3")(run)
 
 if __name__ == "__main__":
-    main()
+    from speaker_count.train import main as named  # as other processes know it, which do its runs
+
+    named()

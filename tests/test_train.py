@@ -99,7 +99,7 @@ KILLED = """
         global steps
         steps += 1
         if steps == {last}:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.{signal})
         return step(self, batch, number)
 
     SpeakerCounter.training_step = dying
@@ -120,7 +120,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(command, small
     for last in (5, 7):  # in the midst of the second epoch of three steps, and right after its end
         disturbed = tmp_path / f"killed-{last}"
         arguments = (*often, f"hydra.run.dir={disturbed}")
-        script = textwrap.dedent(KILLED.format(last=last, arguments=arguments))
+        script = textwrap.dedent(KILLED.format(last=last, signal="SIGKILL", arguments=arguments))
         environment = {**os.environ, "SPEAKER_COUNT_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
         killed = subprocess.run([sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True)
         assert killed.returncode == -signal.SIGKILL
@@ -133,6 +133,17 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(command, small
             assert torch.equal(weight, weights[1]["state_dict"][name]), name
         for name in ("metrics.csv", "predictions.parquet"):
             assert (undisturbed / name).read_bytes() == (disturbed / name).read_bytes(), name
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 128 + signal.SIGTERM), ("SIGINT", 1)])
+def test_a_run_that_is_told_to_end_saves_its_step_before(small, cache, tmp_path, name, code):
+    arguments = ("train", *small, "data.batch_size=16", "model=m3", f"hydra.run.dir={tmp_path / 'run'}")
+    script = textwrap.dedent(KILLED.format(last=8, signal=name, arguments=arguments))  # of epochs of six steps
+    environment = {**os.environ, "SPEAKER_COUNT_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    told = subprocess.run([sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True)
+    assert told.returncode == code
+    assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt")["global_step"] == 8
 
 
 MINE = """

@@ -120,6 +120,21 @@ class ClipDataModule(pl.LightningDataModule):
             )
         self.clips = {split: self._clips(split) for split in corpus.SPLITS}
 
+    def check_divides(self, ranks: int) -> None:
+        """See that each rank gets as many clips as the others in every training batch, and some of every split.
+
+        Raises:
+            UserError: it does not.
+        """
+        if self.batch_size % ranks:
+            raise UserError(f"data.batch_size={self.batch_size}, of all processes together: {ranks} do not divide it")
+        for split, clips in self.mix.clips.items():
+            last = clips % self.batch_size
+            if clips < ranks or (split == "train" and last % ranks):
+                raise UserError(
+                    f"mix.clips.{split}={clips}: {ranks} processes do not divide the last batch ({last or clips} clips)"
+                )
+
     def speakers(self) -> dict[str, int]:
         """How many speakers each split draws from."""
         return {split: clips.speakers for split, clips in self.clips.items()}

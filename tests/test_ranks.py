@@ -1,0 +1,142 @@
+"""One run on several devices, here two processes on a CPU: the same clips and scores, each file written once."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from tests.conftest import SMALL
+
+DOOMED = """
+import os, signal
+from speaker_count.models.waveform import WaveformCNN
+
+class Doomed(WaveformCNN):
+    def forward(self, waveform):
+        if os.environ.get("LOCAL_RANK") == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(waveform)
+"""
+TWO = ("trainer=ddp", "trainer.devices=2", "logger=csv")
+
+
+def result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_two_processes_train_and_are_tested_on_the_clips_of_one(command, tree, tmp_path):
+    run = ("train", "model=spec_1", *SMALL, f"data.root={tree}", "mix.clips.test=33")
+    for name, how in (("one", ("logger=csv",)), ("two", TWO)):
+        done = command(*run, *how, f"hydra.run.dir={name}")
+        assert done.returncode == 0, done.stderr
+        assert len([line for line in done.stdout.splitlines() if line.startswith("epoch ")]) == 2
+    one, two = (result(tmp_path / name) for name in ("one", "two"))
+    for name in ("validation_sha256", "test_sha256", "identity"):
+        assert one[name] == two[name]
+    # spec_1 has seen few clips; what batch norm sees is another half for each process
+    for split in ("train", "validation", "test"):
+        assert one["last"][split]["loss"] == pytest.approx(two["last"][split]["loss"], abs=0.05)
+    first, second = (pq.read_table(tmp_path / name / "predictions.parquet") for name in ("one", "two"))
+    for column in ("index", "count", "speakers", "utterances", "starts", "sexes"):
+        assert first[column] == second[column]
+    assert sum(map(sum, two["last"]["test"]["confusion"])) == 33
+
+
+def test_two_processes_evaluate_as_one_does(command, finished_sweep, tmp_path):
+    (run,) = finished_sweep.glob("m3-*")
+    shutil.copytree(run, tmp_path / "run")
+    tables, metrics = [], []
+    for how in ((), ("trainer=ddp", "trainer.devices=2")):
+        done = command("evaluate", "run", "mix.clips.test=65", "force=true", *how)
+        assert done.returncode == 0, done.stderr
+        newest = max((tmp_path / "run" / "evaluations").glob("*.json"), key=os.path.getmtime)
+        metrics.append(json.loads(newest.read_text()))
+        tables.append(pq.read_table(newest.with_suffix(".parquet")))
+    one, two = metrics
+    assert one["test_sha256"] == two["test_sha256"]
+    assert one["test"]["confusion"] == two["test"]["confusion"]
+    for name in ("loss", "accuracy", "mae"):
+        assert one["test"][name] == pytest.approx(two["test"][name], abs=1e-6)
+    for column in tables[0].column_names:
+        if column.startswith("p_"):
+            assert np.abs(tables[0][column].to_numpy() - tables[1][column].to_numpy()).max() < 1e-6
+        else:
+            assert tables[0][column] == tables[1][column]
+
+
+@pytest.mark.parametrize("launcher", ["processes", "basic"])
+def test_a_sweep_of_such_runs_writes_each_folder_once(command, tree, tmp_path, launcher):
+    done = command(
+        "train", "--multirun", *SMALL, f"data.root={tree}", "model=m3", "seed=0,1", *TWO, f"hydra/launcher={launcher}"
+    )
+    assert done.returncode == 0, done.stderr
+    folders = [path for path in (tmp_path / "multirun" / "default-folder-paper").iterdir() if path.is_dir()]
+    assert len(folders) == 2
+    for folder in folders:
+        assert len((folder / "metrics.csv").read_text().splitlines()) == 3
+        assert result(folder)["epochs"] == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a signal that cannot be caught")
+def test_killed_run_ends_with_the_weights_of_an_undisturbed_one(command, cache, tree, tmp_path):
+    run = ("train", "model=spec_2", *SMALL, f"data.root={tree}", *TWO)  # it has dropout
+    whole = command(*run, "hydra.run.dir=whole")
+    assert whole.returncode == 0, whole.stderr
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("speaker-count"), *run, "hydra.run.dir=cut"],
+        cwd=tmp_path,
+        env={**os.environ, "SPEAKER_COUNT_CACHE": str(cache)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if line.startswith("epoch 1 "):
+            process.kill()
+    process.wait()
+    again = command(*run, "hydra.run.dir=cut")
+    assert again.returncode == 0, again.stderr
+    for name in ("metrics.csv", "predictions.parquet"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a signal that cannot be caught")
+def test_a_process_that_the_system_kills_is_named(command, tree, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "doomed_net.py").write_text(DOOMED)
+    (tmp_path / "model" / "doomed.yaml").write_text("defaults: [m3]\nnet:\n  _target_: doomed_net.Doomed\n")
+    run = ("train", "--config-dir", tmp_path, "model=doomed", *SMALL, f"data.root={tree}", *TWO, "hydra.run.dir=run")
+    done = command(*run)
+    assert done.returncode == 1
+    log = (tmp_path / "run" / "train.log").read_text()
+    assert "RuntimeError: process 2 of 2: killed (SIGKILL, perhaps for want of memory)" in log
+
+
+@pytest.mark.parametrize(
+    ("mistake", "told"),
+    [
+        ("data.batch_size=33", "data.batch_size=33, of all processes together: 2 do not divide it"),
+        ("mix.clips.train=97", "mix.clips.train=97: 2 processes do not divide the last batch (1 clips)"),
+        ("trainer.strategy=auto", "trainer.devices=2: several devices need trainer=ddp"),
+        ("trainer.devices=0", "trainer.devices=0: expected a whole number, at least 1"),
+    ],
+)
+def test_what_cannot_be_divided_is_one_line(verb, tree, mistake, told):
+    code, _, errors = verb("train", "model=m3", *SMALL, f"data.root={tree}", *TWO, mistake)
+    assert (code, errors) == (2, f"{told}\n")
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_one_line(verb, tree, finished_sweep):
+    told = "trainer.accelerator=gpu: 1 wanted, and torch finds none here; "
+    code, _, errors = verb("train", "model=m3", *SMALL, f"data.root={tree}", "trainer=gpu", "logger=csv")
+    assert (code, errors[: len(told)]) == (2, told)
+    code, _, errors = verb("evaluate", next(finished_sweep.glob("m3-*")), "trainer=gpu")
+    assert (code, errors[: len(told)]) == (2, told)
