@@ -15,14 +15,15 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from speaker_count import forecast, launcher, needs, processes
+from speaker_count import cluster, forecast, launcher, needs, processes
 from speaker_count.callbacks import quiet
 from speaker_count.compose import expand, find_own_nets
 from speaker_count.errors import UserError
 from speaker_count.results import tables
+from speaker_count.room import Room
 
 LEAST_CLIPS = 2000  # a net is not tried for fewer: training it would be as quick
-MOST_SECONDS = 1.0  # a net is tried
+MOST_SECONDS, SHORT_SECONDS = 1.0, 0.2  # a net is tried; before its run goes to a cluster
 
 
 class Sweep(Callback):
@@ -47,6 +48,9 @@ class Sweep(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         _check(config.hydra.run.dir)
+        if cluster.is_asked(config.hydra):
+            print("hydra/launcher=slurm is for sweeps: add --multirun", file=sys.stderr)
+            sys.exit(2)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         _check(config.hydra.sweep.dir)
@@ -57,20 +61,28 @@ class Sweep(Callback):
         except Exception:  # what cannot be composed is Hydra's to tell
             return
         several = len(jobs) > 1
+        on_slurm = cluster.is_asked(config.hydra)
         side_by_side = launcher.is_of(config.hydra.launcher, launcher.Processes)
         if several and side_by_side:
             processes.begin()
         try:
-            room = forecast.try_out(jobs, MOST_SECONDS, LEAST_CLIPS if several else math.inf)
+            if on_slurm:
+                cluster.check(config.hydra)
+            most = SHORT_SECONDS if on_slurm else MOST_SECONDS
+            room = forecast.try_out(jobs, most, LEAST_CLIPS if several else math.inf)
         except UserError as error:
             print(error, file=sys.stderr)
             sys.exit(2)
+        seconds = [job.seconds for job in jobs]
         if side_by_side:
-            launcher.settle(config.hydra.launcher, room, [job.seconds for job in jobs])
-        if not several:
+            launcher.settle(config.hydra.launcher, room, seconds)
+        if on_slurm:  # this machine tells which job takes longer than which, but not how long on a node
+            cluster.settle(config.hydra.launcher, seconds)
+            room = Room(min(config.hydra.launcher.array_parallelism, len(jobs)), 1)
+        if not several and not on_slurm:
             return
         self.jobs, self.at_once = jobs, room.jobs
-        if any(job.pace for job in jobs):
+        if not on_slurm and any(job.pace for job in jobs):
             print(forecast.table(jobs, room), end="\n\n", flush=True)
         if room.told:
             print(room.told, flush=True)
