@@ -14,8 +14,8 @@ from torchaudio.transforms import AmplitudeToDB, Spectrogram
 
 from speaker_count.compose import compose
 from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.launcher import PROCESSES
 from speaker_count.module import SpeakerCounter
+from speaker_count.processes import CONTEXT
 from tests.benchmarks.peers import Measure, Row, apart, compare, row
 
 SECONDS = 1.2  # of training a round, about
@@ -163,7 +163,7 @@ def stepper(net: nn.Module) -> Callable[[dict[str, Tensor]], None]:
 
 def rows(data: ClipDataModule) -> list[Row]:
     told = []
-    PROCESSES.set_forkserver_preload([__name__])
+    CONTEXT.set_forkserver_preload([__name__])
     for name in (*WAVEFORM, *SPECTROGRAM):
         bench = Bench(data, name)
         assert sum(p.numel() for p in plain(name).parameters()) == sum(p.numel() for p in bench.module().parameters())

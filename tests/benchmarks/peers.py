@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from speaker_count.launcher import PROCESSES
+from speaker_count.processes import CONTEXT
 from speaker_count.results.record import peak_memory_bytes, reset_peak_memory
 
 Measure = Callable[[], float]
@@ -65,9 +65,9 @@ def apart(measure: Measure) -> Iterator[Measure]:
     Args:
         measure: can be pickled.
     """
-    here, there = PROCESSES.Pipe()
+    here, there = CONTEXT.Pipe()
     # as bytes: each tensor would take a file descriptor of its own
-    process = PROCESSES.Process(target=_answer, args=(pickle.dumps(measure), there), daemon=True)
+    process = CONTEXT.Process(target=_answer, args=(pickle.dumps(measure), there), daemon=True)
     process.start()
 
     def asked() -> float:
