@@ -123,8 +123,8 @@ class Checkpoints(Checkpoint):
     """`last.ckpt`: the state when an epoch ends, before its last step, and in between every few minutes.
     `best.ckpt`: the state after the epoch of the best metric, the first of equals.
 
-    A signal that ends the process waits for the step that is computed, whose state is saved before: nothing is lost.
-    The same signal again does not wait.
+    A signal that ends the process waits for the step that is computed, whose state is saved before (of processes that
+    train together: up to sixteen steps later). Ctrl-C a second time does not wait.
 
     Args:
         dirpath: the folder of the files.
@@ -169,7 +169,7 @@ class Checkpoints(Checkpoint):
                     signal.signal(number, handler)
 
     def _wait(self, number: int, frame: Any) -> None:
-        if self._ending == number:
+        if self._ending == number == signal.SIGINT:  # some systems send the others twice
             self._end(number, frame)
         self._ending = number
 
@@ -193,7 +193,7 @@ class Checkpoints(Checkpoint):
         if left == 1 or (left and due):
             self._save(trainer, "last.ckpt")
         if self._ending is not None and (due or left <= 1):
-            log.info("saved at step %d: the same command goes on from there", trainer.global_step)
+            log.info("saved: the same command goes on from about step %d", trainer.global_step)
             self._end(self._ending)
 
     def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
@@ -206,6 +206,8 @@ class Checkpoints(Checkpoint):
             self.best = float(score)
             self._save(trainer, "best.ckpt")
         self._save(trainer, "last.ckpt")
+        if self._ending is not None:
+            self._end(self._ending)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}

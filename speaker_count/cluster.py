@@ -34,7 +34,7 @@ from speaker_count.results import record
 LOOK, ASK = 0.5, 5.0  # seconds between looks at files, and between questions to Slurm
 LATE = 15.0  # seconds until what a node wrote is seen here
 # of hydra-submitit-launcher's keys, those that submitit knows on other clusters too
-EVERYWHERE = OmegaConf.structured(BaseQueueConf).keys()
+COMMON_KEYS = OmegaConf.structured(BaseQueueConf).keys()
 TOO_OFTEN = "timed-out too many times"  # submitit says
 
 
@@ -42,12 +42,15 @@ class Task:
     """A run, as it is done on a node; submitit pickles it."""
 
     def __init__(self, task: TaskFunction, config: DictConfig):
-        self.task, self.config = task, config
+        self.task, self.config, self.submitted = task, config, time.time()
 
     def __call__(self) -> Any:
         logging.getLogger("submitit").propagate = False  # it has a handler of its own
         signal.signal(signal.SIGTERM, _wait_for_the_end)
         launcher = self.config.hydra.launcher
+        begun = Path(self.config.hydra.runtime.output_dir, "identity.json")
+        if begun.is_file() and begun.stat().st_mtime > self.submitted:
+            self.config.force = False  # it moved the old folder aside already; what is there is its own
         value = do(self.task, self.config, launcher.cpus_per_task or 1)
         if TOO_OFTEN in value.get("failed", ""):
             value["failed"] = (
@@ -77,8 +80,8 @@ class Run:
         self.config, self.job = config, job
         self.folder = Path(config.hydra.runtime.output_dir)
         self.job_is = slurm.UNKNOWN
-        self.begun = self.runs = self.waits = False
-        self.ended: float | None = None  # since when the job is over
+        self.begun = self.is_running = self.waits = False
+        self.over_since: float | None = None
         self.read = 0  # bytes of the log
 
     @property
@@ -145,7 +148,7 @@ class Slurm(Launcher):
         for run in runs:
             path = noted / f"{run.name}.json"
             before = json.loads(path.read_text()) if path.is_file() else {"job": None}
-            if before["job"] in known and not known[before["job"]].is_over:
+            if before["job"] in known and before["run"] == str(run.folder) and not known[before["job"]].is_over:
                 run.job = submitit.SlurmJob(before["folder"], before["job"])
                 print(f"{run.name} is Slurm job {run.job.job_id} already", flush=True)
         new = [run for run in runs if run.job is None]
@@ -158,7 +161,8 @@ class Slurm(Launcher):
             raise UserError(f"Slurm did not take the jobs: {str(error).strip().splitlines()[-1]}") from error
         for run, job in zip(new, jobs, strict=True):
             run.job = job
-            record.write_json(noted / f"{run.name}.json", {"job": job.job_id, "folder": str(executor.folder)})
+            note = {"run": str(run.folder), "job": job.job_id, "folder": str(executor.folder)}
+            record.write_json(noted / f"{run.name}.json", note)
         print(f"submitted to Slurm: {len(new)} jobs, {jobs[0].job_id.split('_')[0]}", flush=True)
 
     def _wait(self, runs: Sequence[Run], ended: dict[int, JobReturn]) -> None:
@@ -182,10 +186,10 @@ class Slurm(Launcher):
 
     def _look(self, run: Run, seen: slurm.Job) -> None:
         """Note how a run's job is, and say what is new."""
-        run.ended = (run.ended or time.monotonic()) if seen.is_over else None
-        if seen.is_running and not run.runs:
+        run.over_since = (run.over_since or time.monotonic()) if seen.is_over else None
+        if seen.is_running and not run.is_running:
             self._begins(run)
-            run.runs = True
+            run.is_running = True
             print(f"{run.name} | runs as Slurm job {run.job.job_id} on {seen.nodes}", flush=True)
             run.waits = False
         elif seen.waits:
@@ -193,7 +197,7 @@ class Slurm(Launcher):
                 again = "again " if run.begun else ""
                 print(f"{run.name} | waits {again}in Slurm's queue ({seen.reason})", flush=True)
                 run.waits = True
-            run.runs = False
+            run.is_running = False
         run.job_is = seen
 
     def _result(self, run: Run) -> dict[str, Any] | None:
@@ -205,7 +209,7 @@ class Slurm(Launcher):
             with contextlib.suppress(UserError):
                 slurm.cancel(run.job.job_id)
             return self._failed(run, f"Slurm would never run it ({run.job_is.reason}); it was taken from the queue")
-        if run.ended is None or time.monotonic() - run.ended < LATE:
+        if run.over_since is None or time.monotonic() - run.over_since < LATE:
             return None
         launcher = run.config.hydra.launcher
         limits = {
@@ -214,7 +218,8 @@ class Slurm(Launcher):
         }
         why = limits.get(run.job_is.state, f"Slurm job {run.job.job_id} ended without a result ({run.job_is.state})")
         if not run.job.paths.stdout.is_file():
-            why += f": it wrote nothing to {run.job.paths.folder}; do the nodes share that folder?"
+            where = run.job_is.nodes or "its node"
+            why += f": {where} wrote nothing to {run.job.paths.folder}; do the nodes share that folder?"
         return self._failed(run, why)
 
     def _failed(self, run: Run, why: str) -> dict[str, Any]:
@@ -271,10 +276,12 @@ def _executor(hydra: DictConfig) -> submitit.AutoExecutor:
     folder = Path(values.pop("submitit_folder")).absolute() / f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}"
     often = values.pop("max_num_timeout")
     values.pop("seconds", None)
+    if values["cpus_per_task"]:  # srun does not take it from sbatch since Slurm 22.05
+        values["srun_args"] = [f"--cpus-per-task={values['cpus_per_task']}"]
     del values["_target_"]
     values["name"] = values["name"] or Path(hydra.sweep.dir).name
     executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=often)
     executor.update_parameters(
-        **{key if key in EVERYWHERE else f"slurm_{key}": value for key, value in values.items() if value is not None}
+        **{key if key in COMMON_KEYS else f"slurm_{key}": value for key, value in values.items() if value is not None}
     )
     return executor

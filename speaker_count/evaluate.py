@@ -41,7 +41,7 @@ def test(trainer: pl.Trainer, module: SpeakerCounter, datamodule: ClipDataModule
 
 def predictions(module: SpeakerCounter, datamodule: ClipDataModule) -> dict[str, Any]:
     """What was predicted in the last test, and where each clip came from, as columns in plan order."""
-    index, probabilities = (output.cpu().numpy() for output in module.test_outputs())
+    index, probabilities = (output.cpu().numpy() for output in module.test_outputs)
     plan = datamodule.clips["test"].plan_of(index)
     pool = datamodule.pool
     voices = [slice(count) for count in plan.count]
@@ -123,7 +123,8 @@ def scores(
     module = rebuild(result, config_dir)
     load_weights(module, run_dir / "checkpoints" / "last.ckpt")
     bar = sys.stdout.isatty() and not ranks.rank()
-    trainer = instantiate(config.trainer, logger=False, enable_progress_bar=bar, _convert_="all")
+    settings = ranks.settings(config.trainer)
+    trainer = instantiate(config.trainer, logger=False, enable_progress_bar=bar, **settings, _convert_="all")
     metrics = test(trainer, module, datamodule)
     return metrics, predictions(module, datamodule), trainer.strategy.root_device.type
 
@@ -143,8 +144,8 @@ def main() -> None:
     unknown = set(config.mix.counts) - set(result["net"]["counts"])
     if unknown:
         raise UserError(f"mix.counts asks for {sorted(unknown)}, the net tells {result['net']['counts']} apart")
-    ranks.check_devices(config.trainer)
-    processes = ranks.number(config.trainer)
+    ranks.settings(config.trainer)  # says what is wrong with it, before anything is done
+    processes = ranks.count_processes(config.trainer)
     datamodule: ClipDataModule = instantiate(config.data, mix=config.mix, _convert_="all")
     datamodule.check_divides(processes)
     datamodule.setup()
@@ -158,7 +159,7 @@ def main() -> None:
 
     values = {name: OmegaConf.to_container(config[name], resolve=True) for name in ("data", "mix", "trainer")}
     of_run = result, arguments.run_dir, arguments.config_dir
-    with ranks.together(scores, values, *of_run, number=processes):
+    with ranks.together(scores, values, *of_run, ranks=processes):
         metrics, predicted, device = scores(values, *of_run, datamodule)
     path.parent.mkdir(exist_ok=True)
     if path.is_file():

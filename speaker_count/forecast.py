@@ -169,7 +169,7 @@ def try_out(jobs: Sequence[Job], most_seconds: float = MOST_SECONDS, least_clips
     for key, value in zip(("jobs", "threads"), wish, strict=True):
         if value is not None:
             check_number(f"hydra.launcher.{key}", value, int, 1)
-    processes = max((ranks.number(job.config.trainer) for job in jobs if job.work), default=1)
+    processes = max((ranks.count_processes(job.config.trainer) for job in jobs if job.work), default=1)
     torch.set_num_threads(max(1, room(to_do, *wish, processes=processes).threads // processes))
     keep_freed_memory()
     paces: dict[str, tuple[Pace, int]] = {}
@@ -186,7 +186,7 @@ def _look(job: Job) -> None:
     """See what there is to do, and what is done."""
     config, trainer = job.config, job.config.trainer
     check_number("trainer.max_epochs", trainer.max_epochs, int, 1)
-    processes = ranks.number(trainer)
+    processes = ranks.count_processes(trainer)
     job.data = instantiate(config.data, mix=config.mix, _convert_="all")
     job.data.check_divides(processes)
     job.finished = (job.folder / "result.json").is_file() and not config.force
@@ -217,7 +217,7 @@ def _measured(job: Job, paces: dict[str, tuple[Pace, int]], most_seconds: float)
     left_out = ("callbacks", "max_epochs", "strategy", "sync_batchnorm")
     kept = [key for key in config.trainer if key not in left_out and not key.startswith("limit_")]
     trainer = OmegaConf.masked_copy(config.trainer, kept)
-    trainer.devices, processes = 1, ranks.number(config.trainer)
+    trainer.devices, processes = 1, ranks.count_processes(config.trainer)
     clips = {
         "counts": list(data.mix.counts),
         "batch_size": data.batch_size // processes,

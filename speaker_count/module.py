@@ -60,7 +60,9 @@ class SpeakerCounter(pl.LightningModule):
             average.persistent(True)  # so that a resumed epoch averages over all of its steps
         self.losses = nn.ModuleDict({f"{split}/": MeanMetric() for split in ("train", "val", "test")})
         self.tested = nn.ModuleDict({name: CatMetric() for name in ("index", "probabilities")})
-        self.confusion: Tensor | None = None  # of the last test: (true class, predicted class)
+        # of the last test: (true class, predicted class); clips' numbers (clips,) and probabilities (clips, classes)
+        self.confusion: Tensor | None = None
+        self.test_outputs: tuple[Tensor, Tensor] | None = None
 
     def features(self, waveform: Tensor) -> Tensor:
         """What the net hears of `(batch, samples)` float waveforms in [-1, 1)."""
@@ -117,6 +119,9 @@ class SpeakerCounter(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self._log_epoch("test")
+        index = self.tested["index"].compute().long().reshape(-1)  # of all ranks
+        order = index.argsort()
+        self.test_outputs = index[order], self.tested["probabilities"].compute().reshape(len(index), -1)[order]
 
     def _log_epoch(self, split: str) -> None:
         """Log what was counted over an epoch, by all ranks, and begin anew."""
@@ -130,12 +135,6 @@ class SpeakerCounter(pl.LightningModule):
         self.log_dict({f"{split}/accuracy_{count}": value for count, value in by_count})
         self.confusion = values[f"{split}/confusion"]
 
-    def test_outputs(self) -> tuple[Tensor, Tensor]:
-        """Of the last test, in plan order: clips' numbers `(clips,)`, and probabilities `(clips, classes)`."""
-        index = self.tested["index"].compute().long().reshape(-1)
-        order = index.argsort()
-        return index[order], self.tested["probabilities"].compute().reshape(len(index), -1)[order]
-
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
 
@@ -147,9 +146,13 @@ class SpeakerCounter(pl.LightningModule):
             torch.distributed.all_gather_object(checkpoint["ranks"], own)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        own = checkpoint["ranks"][self.global_rank % len(checkpoint["ranks"])]
+        ranks = checkpoint["ranks"]
+        own = ranks[self.global_rank % len(ranks)]
         torch.set_rng_state(own["random_state"])
-        checkpoint["state_dict"].update({f"running.{name}": value for name, value in own["running"].items()})
+        running = own["running"]
+        if len(ranks) != self.trainer.world_size:  # the first goes on with all that was counted
+            running = {name: sum(of["running"][name] for of in ranks) * (self.global_rank == 0) for name in running}
+        checkpoint["state_dict"].update({f"running.{name}": value for name, value in running.items()})
 
 
 class CountError(MeanAbsoluteError):

@@ -4,51 +4,77 @@ They begin here and not in Lightning, which would give each of them the command 
 """
 
 import contextlib
+import datetime
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
-from omegaconf import DictConfig
+from pytorch_lightning.strategies import DDPStrategy
 
 from speaker_count import processes
 from speaker_count.callbacks import ENDING, quiet
 from speaker_count.errors import UserError, check_number
 
+MOST_MINUTES = 10  # that one waits for another
 
-def number(trainer: DictConfig) -> int:
+
+def count_processes(trainer: Mapping[str, Any]) -> int:
     """How many processes a run with this config of the trainer takes: one for each of its devices.
 
     Raises:
         UserError: several devices without `trainer=ddp`, or several machines.
     """
-    strategy, devices = str(trainer.get("strategy", "auto")), trainer.devices
+    strategy, devices = str(trainer.get("strategy", "auto")), trainer["devices"]
     if trainer.get("num_nodes", 1) != 1:
-        raise UserError(f"trainer.num_nodes={trainer.num_nodes}: a run stays on one machine")
-    if strategy != "ddp":
-        if devices not in (1, "1", "auto"):
-            raise UserError(f"trainer.devices={devices}: several devices need trainer=ddp")
-        return 1
-    check_number("trainer.devices", devices, int, 1)
-    return devices
+        raise UserError(f"trainer.num_nodes={trainer['num_nodes']}: a run stays on one machine")
+    if strategy == "ddp":
+        check_number("trainer.devices", devices, int, 1)
+        return devices
+    if isinstance(devices, int | str):
+        one = _devices(trainer)[1] <= 1 if str(devices) in ("auto", "-1") else str(devices) == "1"
+    else:
+        one = len(devices) == 1  # a list of their numbers
+    if not one:
+        raise UserError(f"trainer.devices={devices}: several devices need trainer=ddp")
+    return 1
 
 
-def check_devices(trainer: DictConfig) -> None:
-    """See that this machine has the devices that a run asks for.
+def settings(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """What Lightning's Trainer is told beside the config.
 
     Raises:
-        UserError: it has not.
+        UserError: this machine does not have the devices that the config asks for.
     """
-    kind, wanted = str(trainer.accelerator), number(trainer)
-    there = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
-    if kind in ("gpu", "cuda", "mps") and there < wanted:
+    kind, there = _devices(trainer)
+    wanted, named = count_processes(trainer), trainer["accelerator"]
+    if kind != "cpu" and (there < wanted or (kind == "mps" and wanted > 1)):
         raise UserError(
-            f"trainer.accelerator={kind}: {wanted} wanted, and torch finds {there or 'none'} here; "
-            "trainer.accelerator=cpu does without, and is the default where there is none"
+            f"trainer.accelerator={named}, trainer.devices={wanted}: torch finds {there or 'none'} here; "
+            "trainer.accelerator=cpu does without"
         )
+    # torch synchronises batch norm on GPUs only; there it takes the statistics of the whole batch by default
+    synchronised = trainer.get("sync_batchnorm")
+    if synchronised and kind == "cpu":
+        raise UserError("trainer.sync_batchnorm=true: torch synchronises batch norm on GPUs only")
+    if wanted == 1:
+        return {}
+    return {
+        "strategy": DDPStrategy(timeout=datetime.timedelta(minutes=MOST_MINUTES)),
+        "sync_batchnorm": kind != "cpu" if synchronised is None else synchronised,
+    }
+
+
+def _devices(trainer: Mapping[str, Any]) -> tuple[str, int]:
+    """Which kind of device a run is on, and how many there are."""
+    kind = str(trainer["accelerator"])
+    here = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
+    if kind in ("auto", "gpu"):
+        kind = here if kind == "auto" or here != "cpu" else "gpu"
+    return kind, torch.accelerator.device_count() if kind == here != "cpu" else 0
 
 
 def rank() -> int:
@@ -57,23 +83,23 @@ def rank() -> int:
 
 
 @contextlib.contextmanager
-def together(task: Callable[..., Any], *arguments: Any, number: int) -> Iterator[None]:
+def together(task: Callable[..., Any], *arguments: Any, ranks: int) -> Iterator[None]:
     """While this process does the task itself, as rank 0, others do it as the ranks that follow.
 
     Args:
         task, arguments: can be pickled.
-        number: of processes, all together.
+        ranks: how many all together.
     """
-    if number == 1:
+    if ranks == 1:
         yield
         return
     threads = torch.get_num_threads()
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port()), "LOCAL_RANK": "0"}
     before = {name: os.environ.get(name) for name in shared}
-    each = max(1, threads // number)
+    each = max(1, threads // ranks)
     others = [
-        processes.CONTEXT.Process(target=_work, args=(task, arguments, {**shared, "LOCAL_RANK": str(rank)}, each))
-        for rank in range(1, number)
+        processes.CONTEXT.Process(target=_work, args=(task, arguments, {**shared, "LOCAL_RANK": str(other)}, each))
+        for other in range(1, ranks)
     ]
     try:
         os.environ.update(shared)
@@ -83,11 +109,11 @@ def together(task: Callable[..., Any], *arguments: Any, number: int) -> Iterator
         yield
         for process in others:
             process.join(processes.PATIENCE)
-    except RuntimeError as error:  # of a partner that is gone, or of its own
-        for rank, process in enumerate(others, start=1):
+    except RuntimeError as error:  # perhaps of a partner that is gone
+        for place, process in enumerate(others, start=2):
             process.join(1)
-            if process.exitcode:
-                raise RuntimeError(f"process {rank + 1} of {number}: {processes.told(process.exitcode)}") from error
+            if process.exitcode is not None and process.exitcode < 0:
+                raise RuntimeError(f"process {place} of {ranks}: {processes.told(process.exitcode)}") from error
         raise
     finally:
         for process in others:

@@ -10,7 +10,7 @@ from speaker_count.errors import UserError
 RUNNING = {"RUNNING", "SUSPENDED", "STOPPED"}
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"}
 BETWEEN = {"UNKNOWN", "CONFIGURING", "COMPLETING", "STAGE_OUT", "RESIZING", "SIGNALING", "PREEMPTED"}
-FOREVER = {"PartitionTimeLimit", "PartitionNodeLimit", "BadConstraints", "DependencyNeverSatisfied"}
+FOREVER = {"PartitionTimeLimit", "DependencyNeverSatisfied"}  # others end when a node comes back
 
 
 class Job(NamedTuple):
@@ -63,19 +63,21 @@ def check(script: str) -> None:
         _answer("sbatch", "--test-only", file.name)
 
 
-def time_limit(partition: str | None) -> float:
-    """The minutes that a partition allows a job; None: the default partition.
+def time_limit(partitions: str | None) -> float:
+    """The minutes that a partition, or the most generous of several (`a,b`), allows a job; None: the default one.
 
     Raises:
         UserError: there is no partition of that name.
     """
-    limits = dict(line.split("|") for line in _answer("sinfo", "-h", "-o", "%P|%l").splitlines())
-    default = [name for name in limits if name.endswith("*")]
-    named = [name for name in limits if name.rstrip("*") == partition] if partition is not None else default
-    if partition is not None and not named:
-        names = ", ".join(name.rstrip("*") for name in limits)
-        raise UserError(f"hydra.launcher.partition={partition}: Slurm has {names}")
-    return minutes(limits[named[0]]) if named else float("inf")
+    lines = _answer("sinfo", "-a", "-h", "-o", "%P|%l").splitlines()
+    limits = {name: minutes(limit) for name, limit in (line.split("|") for line in lines)}
+    by_name = {name.rstrip("*"): limit for name, limit in limits.items()}
+    if partitions is None:
+        return max((limit for name, limit in limits.items() if name.endswith("*")), default=float("inf"))
+    unknown = [name for name in partitions.split(",") if name not in by_name]
+    if unknown:
+        raise UserError(f"hydra.launcher.partition={partitions}: Slurm has {', '.join(by_name)}")
+    return max(by_name[name] for name in partitions.split(","))
 
 
 def minutes(limit: str) -> float:

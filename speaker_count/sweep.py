@@ -32,6 +32,7 @@ class Sweep(Callback):
     Attributes:
         jobs: of such a sweep, as they were foreseen.
         at_once: how many of them run side by side.
+        elsewhere: not on this machine.
         results: of the runs that ended; of a failed one, why.
         begun: when each job that was begun, by its number, was so.
         ended: the numbers of those that ended.
@@ -41,6 +42,7 @@ class Sweep(Callback):
     def __init__(self):
         self.jobs: list[forecast.Job] = []
         self.at_once = 1
+        self.elsewhere = False
         self.results: list[dict[str, Any]] = []
         self.begun: dict[int, float] = {}
         self.ended: set[int] = set()
@@ -77,6 +79,7 @@ class Sweep(Callback):
         if side_by_side:
             launcher.settle(config.hydra.launcher, room, seconds)
         if on_slurm:  # this machine tells which job takes longer than which, but not how long on a node
+            self.elsewhere = True
             cluster.settle(config.hydra.launcher, seconds)
             room = Room(min(config.hydra.launcher.array_parallelism, len(jobs)), 1)
         if not several and not on_slurm:
@@ -86,7 +89,7 @@ class Sweep(Callback):
             print(forecast.table(jobs, room), end="\n\n", flush=True)
         if room.told:
             print(room.told, flush=True)
-        for data in needs.corpora(job.data for job in jobs if job.work):
+        for data in needs.corpora(job.data for job in jobs if job.data and not job.finished):
             with contextlib.suppress(Exception):  # each job will say it
                 data.prepare_data()
 
@@ -108,6 +111,8 @@ class Sweep(Callback):
         print("; ".join(told), flush=True)
 
     def _seconds_left(self) -> float:
+        if self.elsewhere and not self.foreseen:
+            return 0.0  # until a run has ended, nothing is known of that machine
         scale = self.taken / self.foreseen if self.foreseen else 1
         left = []
         for number, job in enumerate(self.jobs):

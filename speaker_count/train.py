@@ -38,8 +38,8 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
         The result, as in `folder/result.json`.
     """
     check_number("trainer.max_epochs", config.trainer.max_epochs, int, 1)
-    ranks.check_devices(config.trainer)
-    processes = ranks.number(config.trainer)
+    ranks.settings(config.trainer)  # says what is wrong with it, before anything is done
+    processes = ranks.count_processes(config.trainer)
     datamodule: ClipDataModule = instantiate(config.data, mix=config.mix, _convert_="all")
     datamodule.check_divides(processes)
     datamodule.setup()
@@ -58,7 +58,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
         record.reset_peak_memory()
         logger = instantiate(config.logger, **tracking.settings(folder)) if config.logger._target_ else None
         with tracking.tracked(logger, values):
-            with ranks.together(learn, values, folder, job.checkpoint, number=processes):
+            with ranks.together(learn, values, folder, job.checkpoint, ranks=processes):
                 learnt = learn(values, folder, job.checkpoint, datamodule, logger)
             record.write_predictions(folder / "predictions.parquet", learnt.predictions)
             module, epochs = learnt.module, learnt.epochs
@@ -83,6 +83,7 @@ def train(config: DictConfig, folder: Path) -> dict[str, Any]:
                 "test_sha256": datamodule.clips["test"].sha256(),
                 **record.provenance(),
                 "device": learnt.device,
+                "processes": processes,
                 "changes": jobs.changes(HydraConfig.get().overrides.task),
                 "command": shlex.join(
                     ["speaker-count", "train", *map(tracking.masked, HydraConfig.get().overrides.task)]
@@ -134,6 +135,7 @@ def learn(
         callbacks=[epochs, *make_trainer.keywords["callbacks"]],
         logger=logger or False,
         enable_progress_bar=sys.stdout.isatty() and not ranks.rank(),
+        **ranks.settings(config.trainer),
     )
     if checkpoint is not None:
         load_weights(module, checkpoint)  # says plainly if it is another net's

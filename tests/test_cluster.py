@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from speaker_count.slurm import minutes as minutes_of
 from tests import slurm as slurms
@@ -104,15 +105,19 @@ def test_a_sweep_waits_for_its_jobs_is_found_again_and_submits_only_what_is_unfi
     assert "submitted to Slurm: 1 jobs" in lines
 
 
+LONG = ("train", "--multirun", *SMALL[:4], "model=spec_2", "evaluate_train=false", "mix.clips.train=1600")
+
+
 def test_a_run_goes_on_after_preemption_the_death_of_its_node_and_its_time_limit(begun, slurm, tree, tmp_path):
-    run = ("train", "--multirun", *SMALL[:4], f"data.root={tree}", "model=spec_2", "evaluate_train=false", "logger=csv")
-    run += ("mix.clips.train=1600", "trainer.max_epochs=4")
-    whole = begun(*run, "hydra.launcher.threads=1", "hydra.sweep.dir=whole")
-    disturbed = begun(*run, *SLURM, "hydra.sweep.dir=disturbed")
+    run = (*LONG, f"data.root={tree}", "trainer.max_epochs=4")
+    whole = begun(*run, "hydra.launcher.threads=1", "hydra.sweep.dir=whole", "logger=csv")
+    disturbed = begun(*run, *SLURM, "hydra.sweep.dir=disturbed", "force=true")
     until(disturbed, "epoch 1 of 4")
     urgent = subprocess.Popen(["srun", "-p", "urgent", "-c", "2", "true"], env=slurm.environment)
     slurm.go_on()
     assert urgent.wait(60) == 0
+    (folder,) = (path for path in (tmp_path / "disturbed").glob("spec_2-*") if path.is_dir())
+    assert 50 < torch.load(folder / "checkpoints" / "last.ckpt")["global_step"] < 100  # not of the first epoch's end
     until(disturbed, "going on from ")
     until(disturbed, "epoch 2 of 4")
     slurm.kill_node()
@@ -127,9 +132,17 @@ def test_a_run_goes_on_after_preemption_the_death_of_its_node_and_its_time_limit
     assert disturbed.wait(60) == 0, rest
     rest = whole.stdout.read()
     assert whole.wait(60) == 0, rest
-    (name,) = (path.name for path in (tmp_path / "whole").iterdir() if path.is_dir())
     for file in ("metrics.csv", "predictions.parquet"):
-        assert (tmp_path / "disturbed" / name / file).read_bytes() == (tmp_path / "whole" / name / file).read_bytes()
+        assert (folder / file).read_bytes() == (tmp_path / "whole" / folder.name / file).read_bytes()
+
+
+def test_a_run_that_is_past_its_time_too_often_is_told(begun, slurm, tree):
+    process = begun(*LONG, f"data.root={tree}", "trainer.max_epochs=50", *SLURM, "hydra.launcher.max_num_timeout=0")
+    until(process, "epoch 1 of 50")
+    slurm.ask("scancel", "--me", "--signal=USR2")
+    rest = process.stdout.read()
+    assert process.wait(60) == 1
+    assert ": past its time limit more often than hydra.launcher.max_num_timeout=0 (on " in rest
 
 
 @pytest.mark.parametrize(
@@ -160,7 +173,8 @@ def test_a_folder_that_the_nodes_do_not_have_is_named(begun, slurm, tree, tmp_pa
     slurm.ask("scontrol", "release", job)
     rest = process.stdout.read()
     assert process.wait(60) == 1
-    assert f" ended without a result (FAILED): it wrote nothing to {folder}/" in rest
+    node = slurm.ask("sinfo", "-h", "-N", "-p", "main", "-o", "%N")
+    assert f" ended without a result (FAILED): {node} wrote nothing to {folder}/" in rest
     assert "; do the nodes share that folder? (see " in rest
 
 

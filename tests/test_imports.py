@@ -10,7 +10,7 @@ import speaker_count
 PACKAGE = Path(speaker_count.__file__).parent
 FILES = {str(path.relative_to(PACKAGE)): path for path in PACKAGE.rglob("*.py")}
 VERBS = {"train.py", "evaluate.py", "prepare.py", "clips.py", "report.py", "forecast.py"}
-COMPOSING = VERBS | {"compose.py", "sweep.py", "launcher.py"}
+COMPOSING = VERBS | {"compose.py", "sweep.py", "launcher.py", "cluster.py"}
 
 
 def imported(path):

@@ -51,7 +51,7 @@ def test_metrics_are_those_of_the_predictions(make_data, trainer, counts):
         assert metrics[f"test/accuracy_{count}"] == pytest.approx((predicted[of] == count).mean())
     confusion = [[((plan.count == a) & (predicted == b)).sum() for b in counts] for a in counts]
     assert module.confusion.tolist() == confusion
-    index, probabilities = module.test_outputs()
+    index, probabilities = module.test_outputs
     assert index.tolist() == list(range(77))
     torch.testing.assert_close(probabilities, logits.softmax(1))
 

@@ -25,6 +25,18 @@ class Doomed(WaveformCNN):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().forward(waveform)
 """
+PLAIN = """
+from torch import nn
+
+class Plain(nn.Module):
+    def __init__(self, classes, **sizes):
+        super().__init__()
+        self.convolution = nn.Conv1d(1, 8, 64, 32)
+        self.classifier = nn.Linear(8, classes)
+
+    def forward(self, waveform):
+        return self.classifier(self.convolution(waveform).relu().mean(2))
+"""
 TWO = ("trainer=ddp", "trainer.devices=2", "logger=csv")
 
 
@@ -48,6 +60,21 @@ def test_two_processes_train_and_are_tested_on_the_clips_of_one(command, tree, t
     for column in ("index", "count", "speakers", "utterances", "starts", "sexes"):
         assert first[column] == second[column]
     assert sum(map(sum, two["last"]["test"]["confusion"])) == 33
+
+
+def test_without_batch_norm_they_train_the_weights_of_one(command, tree, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "plain_net.py").write_text(PLAIN)
+    (tmp_path / "model" / "plain.yaml").write_text("defaults: [m3]\nnet:\n  _target_: plain_net.Plain\n")
+    run = ("train", "--config-dir", tmp_path, "model=plain", *SMALL, f"data.root={tree}", "model.learning_rate=0.01")
+    weights = []
+    for name, how in (("one", ("logger=csv",)), ("two", TWO)):
+        done = command(*run, *how, f"hydra.run.dir={name}")
+        assert done.returncode == 0, done.stderr
+        weights.append(torch.load(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"])
+    for name in ("net.convolution.weight", "net.classifier.weight"):
+        assert torch.allclose(weights[0][name], weights[1][name], atol=1e-5), name
+    assert (result(tmp_path / "one")["processes"], result(tmp_path / "two")["processes"]) == (1, 2)
 
 
 def test_two_processes_evaluate_as_one_does(command, finished_sweep, tmp_path):
@@ -81,6 +108,7 @@ def test_a_sweep_of_such_runs_writes_each_folder_once(command, tree, tmp_path, l
     folders = [path for path in (tmp_path / "multirun" / "default-folder-paper").iterdir() if path.is_dir()]
     assert len(folders) == 2
     for folder in folders:
+        assert (folder / "train.log").read_text().count("epoch 2 of 2: ") == 1
         assert len((folder / "metrics.csv").read_text().splitlines()) == 3
         assert result(folder)["epochs"] == 2
 
@@ -103,6 +131,7 @@ def test_killed_run_ends_with_the_weights_of_an_undisturbed_one(command, cache, 
     process.wait()
     again = command(*run, "hydra.run.dir=cut")
     assert again.returncode == 0, again.stderr
+    assert "going on from " in again.stdout
     for name in ("metrics.csv", "predictions.parquet"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
@@ -135,7 +164,10 @@ def test_what_cannot_be_divided_is_one_line(verb, tree, mistake, told):
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there_is_one_line(verb, tree, finished_sweep):
-    told = "trainer.accelerator=gpu: 1 wanted, and torch finds none here; "
+    mistake = (*TWO, "trainer.sync_batchnorm=true")
+    code, _, errors = verb("train", "model=m3", *SMALL, f"data.root={tree}", *mistake)
+    assert (code, errors) == (2, "trainer.sync_batchnorm=true: torch synchronises batch norm on GPUs only\n")
+    told = "trainer.accelerator=gpu, trainer.devices=1: torch finds none here; "
     code, _, errors = verb("train", "model=m3", *SMALL, f"data.root={tree}", "trainer=gpu", "logger=csv")
     assert (code, errors[: len(told)]) == (2, told)
     code, _, errors = verb("evaluate", next(finished_sweep.glob("m3-*")), "trainer=gpu")

@@ -93,6 +93,7 @@ KILLED = """
     import os, signal, sys
     from speaker_count.module import SpeakerCounter
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests are a shell's "&"
     steps, step = 0, SpeakerCounter.training_step
 
     def dying(self, batch, number):

@@ -29,7 +29,6 @@ def main(clips: int = 12_000) -> None:
             "data=folder",
             f"data.root={tree}",
             f"data.cache={folder / 'cache'}",
-            "model=m5",
         ]
         sweep += [f"model={NETS}", f"mix.clips.train={clips}", "mix.clips.validation=300"]
         sweep += ["mix.clips.test=300", "trainer.max_epochs=1", "evaluate_train=false", "hydra/launcher=slurm"]
