@@ -12,11 +12,13 @@ import logging
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
 import submitit
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -32,6 +34,15 @@ from speaker_count.launcher import do, findable, is_of, job_config, returned
 from speaker_count.results import record
 
 LOOK, ASK = 0.5, 5.0  # seconds between looks at files, and between questions to Slurm
+LEAST = {
+    "timeout_min": 1,
+    "signal_delay_s": 1,
+    "max_num_timeout": 0,
+    "array_parallelism": 1,
+    "cpus_per_task": 1,
+    "gpus_per_node": 0,
+    "mem_gb": 1,
+}
 LATE = 15.0  # seconds until what a node wrote is seen here
 # of hydra-submitit-launcher's keys, those that submitit knows on other clusters too
 COMMON_KEYS = OmegaConf.structured(BaseQueueConf).keys()
@@ -142,9 +153,17 @@ class Slurm(Launcher):
         return [ended[number] for number in numbers]
 
     def _submit(self, runs: Sequence[Run]) -> None:
-        """Find the jobs of a command that was interrupted; submit the others, as one array."""
-        known = slurm.jobs()
+        """Find the jobs of a command that was interrupted, or that is still there; submit the others, as one array."""
         noted = Path(self.config.hydra.launcher.submitit_folder).absolute()
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # between sbatch and its note, jobs would be lost
+        try:
+            with filelock.FileLock(noted / ".lock"):
+                self._find_or_submit(runs, noted)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _find_or_submit(self, runs: Sequence[Run], noted: Path) -> None:
+        known = slurm.jobs()
         for run in runs:
             path = noted / f"{run.name}.json"
             before = json.loads(path.read_text()) if path.is_file() else {"job": None}
@@ -257,10 +276,24 @@ def check(hydra: DictConfig) -> None:
         UserError: it would not, or there is none.
     """
     launcher = hydra.launcher
+    for key, least in LEAST.items():
+        if launcher[key] is not None:
+            check_number(f"hydra.launcher.{key}", launcher[key], int, least)
+    if launcher.signal_delay_s >= 60 * launcher.timeout_min:
+        raise UserError(
+            f"hydra.launcher.signal_delay_s={launcher.signal_delay_s}: a run would be told to end before it "
+            f"begins; it has {60 * launcher.timeout_min} seconds (hydra.launcher.timeout_min={launcher.timeout_min})"
+        )
+    folder = Path(launcher.submitit_folder).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder}: {error.strerror}; name another folder with hydra.launcher.submitit_folder="
+        ) from error
     if launcher.nodes != 1 or launcher.tasks_per_node != 1:
         raise UserError("hydra.launcher.nodes and tasks_per_node are 1: a run is one task, on one machine")
-    if launcher.cpus_per_task is not None:
-        check_number("hydra.launcher.cpus_per_task", launcher.cpus_per_task, int, 1)
     most = slurm.time_limit(launcher.partition)
     if launcher.timeout_min > most:
         raise UserError(

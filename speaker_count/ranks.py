@@ -32,6 +32,7 @@ def count_processes(trainer: Mapping[str, Any]) -> int:
     if trainer.get("num_nodes", 1) != 1:
         raise UserError(f"trainer.num_nodes={trainer['num_nodes']}: a run stays on one machine")
     if strategy == "ddp":
+        devices = int(devices) if isinstance(devices, str) and devices.isdigit() else devices
         check_number("trainer.devices", devices, int, 1)
         return devices
     if isinstance(devices, int | str):

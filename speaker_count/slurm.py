@@ -1,5 +1,6 @@
 """What Slurm says, by its own commands."""
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -37,6 +38,7 @@ class Job(NamedTuple):
         return self.state not in RUNNING | WAITING | BETWEEN
 
 
+UP = {"idle", "mixed", "allocated", "completing", "reserved", "planned"}  # of nodes
 UNKNOWN, GONE = Job("UNKNOWN"), Job("GONE")  # before it was asked for, and when Slurm has forgotten it
 
 
@@ -52,11 +54,14 @@ def cancel(job: str) -> None:
 
 
 def check(script: str) -> None:
-    """See that Slurm would take a job.
+    """See that Slurm would take a job; while nodes are away, it cannot tell, and the job is left to wait for them.
 
     Raises:
         UserError: it would not.
     """
+    states = {re.match("[a-z]*", state)[0] for state in _answer("sinfo", "-h", "-o", "%T").splitlines()}
+    if states - UP:
+        return
     with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
         file.write(script)
         file.flush()

@@ -70,8 +70,11 @@ def until(process: subprocess.Popen, text: str) -> list[str]:
 
 def test_a_sweep_waits_for_its_jobs_is_found_again_and_submits_only_what_is_unfinished(begun, slurm, tree, tmp_path):
     sweep = ("train", "--multirun", *SMALL, f"data.root={tree}", "model=m3", "model.learning_rate=1e-4,1e-3,-1", *SLURM)
+    node = slurm.ask("sinfo", "-h", "-N", "-p", "main", "-o", "%N")
+    slurm.ask("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")  # jobs wait for its return
     held = begun(*sweep, "+hydra.launcher.additional_parameters.hold=true")
     until(held, "submitted to Slurm: 3 jobs")
+    slurm.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
     until(held, "JobHeldUser")
     held.send_signal(signal.SIGINT)
     assert "interrupted: the jobs go on, and the same command waits for them again; scancel " in held.stdout.read()
@@ -150,6 +153,10 @@ def test_a_run_that_is_past_its_time_too_often_is_told(begun, slurm, tree):
     [
         ("hydra.launcher.partition=nowhere", "hydra.launcher.partition=nowhere: Slurm has main, urgent"),
         ("hydra.launcher.timeout_min=90", "hydra.launcher.timeout_min=90: the partition allows 60"),
+        ("hydra.launcher.timeout_min=0", "hydra.launcher.timeout_min=0: expected a whole number, at least 1"),
+        ("hydra.launcher.signal_delay_s=900", "hydra.launcher.signal_delay_s=900: a run would be told to end before"),
+        ("hydra.launcher.array_parallelism=0", "hydra.launcher.array_parallelism=0: expected a whole number"),
+        ("hydra.launcher.submitit_folder=/proc/x", "cannot write to /proc/x: "),
         ("hydra.launcher.gpus_per_node=1", "Slurm says no (sbatch): Invalid generic resource (gres) specification"),
         ("hydra.launcher.mem_gb=9999", "Slurm says no (sbatch): Requested node configuration is not available"),
     ],
