@@ -63,14 +63,14 @@ class Sweep(Callback):
         except Exception:  # what cannot be composed is Hydra's to tell
             return
         several = len(jobs) > 1
-        on_slurm = cluster.is_asked(config.hydra)
+        self.elsewhere = cluster.is_asked(config.hydra)
         side_by_side = launcher.is_of(config.hydra.launcher, launcher.Processes)
         if several and side_by_side:
             processes.begin()
         try:
-            if on_slurm:
+            if self.elsewhere:
                 cluster.check(config.hydra)
-            most = SHORT_SECONDS if on_slurm else MOST_SECONDS
+            most = SHORT_SECONDS if self.elsewhere else MOST_SECONDS
             room = forecast.try_out(jobs, most, LEAST_CLIPS if several else math.inf)
         except UserError as error:
             print(error, file=sys.stderr)
@@ -78,14 +78,13 @@ class Sweep(Callback):
         seconds = [job.seconds for job in jobs]
         if side_by_side:
             launcher.settle(config.hydra.launcher, room, seconds)
-        if on_slurm:  # this machine tells which job takes longer than which, but not how long on a node
-            self.elsewhere = True
+        if self.elsewhere:  # this machine tells which job takes longer than which, but not how long on another
             cluster.settle(config.hydra.launcher, seconds)
             room = Room(min(config.hydra.launcher.array_parallelism, len(jobs)), 1)
-        if not several and not on_slurm:
+        if not several and not self.elsewhere:
             return
         self.jobs, self.at_once = jobs, room.jobs
-        if not on_slurm and any(job.pace for job in jobs):
+        if not self.elsewhere and any(job.pace for job in jobs):
             print(forecast.table(jobs, room), end="\n\n", flush=True)
         if room.told:
             print(room.told, flush=True)
