@@ -1,19 +1,20 @@
-# Everything sets up what it needs: a Python environment in .venv, from the pinned versions of requirements.lock.
+# Every target sets up what it needs: a Python environment in .venv, from the pinned versions of requirements.lock.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
 CORPUS ?= librispeech
 STUDY = experiment=paper data=$(CORPUS) $(if $(MODELS),model=$(MODELS)) $(ARGS)
-NO_SPEECH = CORPUS=$(CORPUS) cannot be had here; the same command goes on from where it stopped. With some of LibriSpeech: \
-	make reproduce CORPUS=librispeech_sample LIBRISPEECH=DIR; with none, on synthetic speech: make reproduce CORPUS=demo
+NO_SPEECH = CORPUS=$(CORPUS) is not available here; the same command resumes. With some of LibriSpeech: \
+	make reproduce CORPUS=librispeech_sample LIBRISPEECH=DIR; without any, on synthetic speech: make reproduce CORPUS=demo
 ifdef LIBRISPEECH
 export LIBRISPEECH := $(abspath $(LIBRISPEECH))
 endif
 
-.PHONY: help install demo sweep reproduce test lint bench lock
+.PHONY: help install demo sweep reproduce test test-faults coverage audit lint bench lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | while IFS="$$(printf '\t')" read -r name does; do printf '  make %-9s %s\n' "$$name" "$$does"; done
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | while IFS="$$(printf '\t')" read -r name does; do printf '  make %-11s %s\n' "$$name" "$$does"; done
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
@@ -24,31 +25,47 @@ help:  ## this list
 
 install: .venv/installed  ## set up .venv (6 GB, a few minutes)
 
-demo: .venv/installed  ## all seven nets on a small synthetic corpus, and their table: does everything work here?
+demo: .venv/installed  ## all seven nets on a small synthetic corpus, and their report
 	$(BIN)/speaker-count train experiment=demo
 	$(BIN)/speaker-count report multirun/demo-demo-paper
 
-sweep: .venv/installed  ## the paper's nets on real speech: CORPUS=librispeech LIBRISPEECH=DIR MODELS=m3,m5 ARGS="seed=0,1"
+sweep: .venv/installed  ## the paper's nets: LIBRISPEECH= CORPUS= MODELS=m3,m5 ARGS="seed=0,1"
 	@status=0; $(BIN)/speaker-count train $(STUDY) || status=$$?; \
 	for folder in $$($(BIN)/speaker-count forecast --folders $(STUDY)); do \
 		$(BIN)/speaker-count report $$folder || status=$$?; \
 	done; exit $$status
 
-reproduce: .venv/installed  ## the paper, from the speech to the report, as sweep: says first how long it takes; resumes
+reproduce: .venv/installed  ## estimate, download what is missing, then sweep; the same keys as sweep
 	@$(BIN)/speaker-count forecast $(STUDY)
 	@$(BIN)/speaker-count prepare data=$(CORPUS) $(filter data.%,$(ARGS)) || { echo "$(NO_SPEECH)" >&2; exit 2; }
 	@$(MAKE) --no-print-directory sweep
 
-test: .venv/installed  ## the tests; those on real speech need LIBRISPEECH=DIR or ../shared/librispeech-sample
-	$(BIN)/python -m pytest
+test: export OMP_NUM_THREADS := 1
+test: .venv/installed  ## the tests, on all cores; LIBRISPEECH=DIR for those on real speech
+	@status=0; $(PYTEST) -n auto --dist loadfile --durations=10 --ignore=tests/faults -m "not alone" $(ARGS) || status=$$?; \
+	$(PYTEST) --durations=10 --ignore=tests/faults -m alone $(ARGS) || status=$$?; exit $$status
 
-lint: .venv/installed  ## style and formatting
+test-faults: export OMP_NUM_THREADS := 1
+test-faults: .venv/installed  ## kills, full disks, hostile files, done for real (6 minutes); FULL=1: more
+	$(PYTEST) -n auto --dist loadfile --durations=10 tests/faults $(ARGS)
+
+coverage: .venv/installed  ## how much of the package the tests reach, by lines and branches (half an hour)
+	$(BIN)/coverage erase
+	-$(MAKE) --no-print-directory test test-faults PYTEST="$(BIN)/coverage run -m pytest"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+audit: .venv/installed  ## known advisories, licences and a bill of materials of all dependencies
+	$(BIN)/python -m tests.audit
+
+lint: .venv/installed  ## style, formatting, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
-bench: .venv/installed  ## how fast everything is, beside its peers, in ten minutes: the table, and multirun/bench.json
+bench: .venv/installed  ## measure speed beside peers (ten minutes); writes multirun/bench.json
 	$(BIN)/python -m tests.benchmarks --json multirun/bench.json $(ARGS)
 
-lock:  ## pin the newest versions that pyproject.toml admits (needs uv)
+lock:  ## pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --python-version 3.11 \
-		--extra bench --extra demo --extra dev pyproject.toml -o requirements.lock
+		--extra audit --extra bench --extra demo --extra dev pyproject.toml -o requirements.lock

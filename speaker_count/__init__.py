@@ -1,8 +1,54 @@
-"""How many people are speaking? Experiments on counting concurrent speakers."""
+"""How many people are speaking? Experiments on counting concurrent speakers.
 
+The public names are imported when they are first used, so that `import speaker_count` takes no time.
+"""
+
+import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from speaker_count.data.datamodule import ClipDataModule
+    from speaker_count.data.mixing import Mix
+    from speaker_count.loading import LoadedRun, load_run
+    from speaker_count.models.spectrogram import SpectrogramCNN
+    from speaker_count.models.waveform import WaveformCNN
+    from speaker_count.results.record import load_results
+    from speaker_count.training.module import SpectrogramCounter, WaveformCounter
 
+__version__ = "0.2.0"
+__all__ = [
+    "ClipDataModule",
+    "LoadedRun",
+    "Mix",
+    "SpectrogramCNN",
+    "SpectrogramCounter",
+    "WaveformCNN",
+    "WaveformCounter",
+    "load_results",
+    "load_run",
+]
+
+_MODULES = {
+    "ClipDataModule": "data.datamodule",
+    "LoadedRun": "loading",
+    "Mix": "data.mixing",
+    "SpectrogramCNN": "models.spectrogram",
+    "SpectrogramCounter": "training.module",
+    "WaveformCNN": "models.waveform",
+    "WaveformCounter": "training.module",
+    "load_results": "results.record",
+    "load_run": "loading",
+}
 _here = Path(__file__).parent
 CONFIG_DIR = _here / "conf" if (_here / "conf").is_dir() else _here.parent / "conf"  # in a wheel; in a checkout
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,30 +1,34 @@
 """The command `speaker-count`."""
 
 import importlib
+import os
 import sys
 
-from speaker_count import processes
 from speaker_count.errors import user_error
+from speaker_count.training import streams
 
 VERBS = {
-    "train": "one run, or with --multirun a sweep; any key of the config can be overridden",
-    "evaluate": "a finished run on another corpus or mix: evaluate RUN_DIR [overrides]",
+    "train": "train one net, or with --multirun a sweep; any key of the config can be overridden",
+    "evaluate": "evaluate a finished run on another corpus or mix: evaluate RUN_DIR [overrides]",
     "prepare": "get, verify, index and decode a corpus: prepare data=librispeech",
-    "clips": "the clips that training streams, as WAV files with metadata: clips data=librispeech out=DIR",
-    "forecast": "what train with the same overrides would do, how long and with how much disk: forecast [overrides]",
-    "report": "the table of a run or a sweep: report DIR",
-    "dashboard": "the same comparison in Weights & Biases, or with --dry-run as JSON: dashboard DIR",
+    "clips": "write the clips that training streams as WAV files with metadata: clips data=librispeech out=DIR",
+    "forecast": "estimate what train would do, for how long and with how much disk: forecast [overrides]",
+    "report": "make tables, figures and a page from a run or a sweep: report DIR",
+    "dashboard": "make the same comparison in Weights & Biases, or print it as JSON with --dry-run: dashboard DIR",
 }
+# exit codes where nobody reads the output any more, and after Ctrl-C; as shells have them for SIGPIPE and SIGINT
+UNREAD, INTERRUPTED = 128 + 13, 128 + 2
 
 
 def main() -> None:
     """Hand over to the verb's own `main`, which reads the rest of the command line."""
+    streams.open_closed()
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: speaker-count VERB ...\n")
         for verb, does in VERBS.items():
             print(f"  {verb:10} {does}")
-        print("\n`speaker-count VERB --help` tells more.")
+        print("\n`speaker-count VERB --help` shows a verb's arguments.")
         return
     verb = arguments[0]
     if verb == "--version":
@@ -33,17 +37,33 @@ def main() -> None:
         print(__version__)
         return
     if verb not in VERBS:
-        print(f"speaker-count: no verb {verb!r}; there are {', '.join(VERBS)}", file=sys.stderr)
+        print(f"speaker-count: no verb {verb!r}; the verbs are {', '.join(VERBS)}", file=sys.stderr)
+        sys.exit(2)
+    try:
+        os.getcwd()
+    except FileNotFoundError:  # libraries would fail in ways of their own
+        print("the working directory was deleted: go to another one with cd", file=sys.stderr)
         sys.exit(2)
     sys.argv = [f"speaker-count {verb}", *arguments[1:]]
-    sys.path.insert(0, "")  # nets of the user's own, beside where they stand, as with `python -m`
+    if verb in ("train", "forecast"):  # own nets in the working directory; last: its files hide no package
+        sys.path.append("")
     if verb in ("train", "evaluate") and not {"-m", "--multirun", "trainer=ddp"}.isdisjoint(arguments):
-        processes.begin()  # to import what its processes need while this one does so too
+        from speaker_count.training import processes
+
+        processes.start_server()  # the server imports what jobs need while this process imports too
     try:
-        importlib.import_module(f"speaker_count.{verb}").main()
+        importlib.import_module(f"speaker_count.commands.{verb}").main()
+        sys.stdout.flush()
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and not streams.is_read():
+            sys.exit(UNREAD)
         mistake = user_error(error)
         if mistake is None and not type(error).__module__.startswith("hydra."):
             raise
         print(mistake or error, file=sys.stderr)
         sys.exit(1 if mistake is None else 2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    finally:
+        streams.let_go()

@@ -1,88 +1,216 @@
 """Configs, composed for the verbs that are not Hydra programs themselves."""
 
+import contextlib
 import itertools
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override
+from hydra.errors import InstantiationException, MissingConfigException
 from hydra.types import RunMode
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
-from speaker_count import CONFIG_DIR, jobs
+from speaker_count import CONFIG_DIR
+from speaker_count.errors import UserError
+from speaker_count.results import checks
+from speaker_count.results.record import RunResult
+from speaker_count.training import run_folder
+from speaker_count.training.module import SpeakerCounter
+from speaker_count.training.recipe import Recipe
 
-OmegaConf.register_new_resolver("override_hash", jobs.override_hash, replace=True)  # the folders' names have it
+# where a user's speech is and comes from: never taken from a run, which may come from anywhere
+PLACES = ("data.root", "data.cache", "data.url", "data.utterance_list", "data.rendered", "data.synthesize")
+PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+-]+")  # needs no quotes in Hydra's grammar
+OmegaConf.register_new_resolver("override_hash", run_folder.override_hash, replace=True)  # in the names of folders
 
 
-def compose(overrides: Sequence[str], config_dir: str | Path | None = None) -> DictConfig:
+def compose(overrides: Sequence[str], config_dir: str | Path | None = None, with_hydra: bool = False) -> DictConfig:
     """The config that `speaker-count train` would run with these overrides.
 
     Args:
         config_dir: a folder of the user's own configs, as Hydra's `--config-dir`; their nets may be in it, too.
+        with_hydra: with the `hydra` node.
     """
+    with _installed(config_dir) as own:
+        return hydra_compose("config", [*overrides, *own], return_hydra_config=with_hydra)
+
+
+@contextlib.contextmanager
+def _installed(config_dir: str | Path | None) -> Iterator[list[str]]:
+    """Let Hydra find the installed configs; yields the overrides with which it finds the user's own, too."""
+    own = []
+    if config_dir:
+        folder = str(Path(config_dir).absolute())
+        sys.path.append(folder)
+        own = [f"hydra.searchpath=[file://{folder}]"]
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return hydra_compose("config", [*overrides, *_own(config_dir)])
+        yield own
 
 
-def compose_jobs(
-    overrides: Sequence[str], config_dir: str | Path | None = None, sweep: bool = False
+def compose_grid(
+    overrides: Sequence[str], config_dir: str | Path | None = None, multirun: bool = False
 ) -> list[tuple[DictConfig, Path]]:
-    """The jobs that `speaker-count train` would run with these overrides.
+    """The runs that `speaker-count train` would do with these overrides: one, or those of Hydra's basic sweeper.
 
     Args:
         config_dir: as for `compose`.
-        sweep: as Hydra's `--multirun`. It is one anyhow if an override has several values or the experiment says so.
+        multirun: as Hydra's `--multirun`. It is a sweep anyhow if an override has several values or the experiment
+            says so.
 
     Returns:
-        Of each job its config, which has the `hydra` node, and its folder.
+        For each run, its config (with the `hydra` node) and its folder.
+
+    Raises:
+        UserError: another sweeper chooses the runs.
     """
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        hydra = GlobalHydra.instance().hydra
-        config = hydra.compose_config("config", [*overrides, *_own(config_dir)], RunMode.MULTIRUN)
-        several = any(override.is_sweep_override() for override in _parsed(hydra.config_loader, overrides))
-        sweep = sweep or several or config.hydra.mode == RunMode.MULTIRUN
-        return list(expand(hydra.config_loader, config, sweep))
+    parser = OverridesParser.create()
+    parsed = parser.parse_overrides(list(overrides))
+    fixed = [str(override.input_line) for override in parsed if not override.is_sweep_override()]
+    hydra = compose(fixed, config_dir, with_hydra=True).hydra
+    if not (multirun or len(fixed) < len(parsed) or hydra.mode == RunMode.MULTIRUN):
+        config = compose(overrides, config_dir, with_hydra=True)
+        return [(config, Path(config.hydra.run.dir))]
+    sweeper = hydra.runtime.choices["hydra/sweeper"]
+    if sweeper != "basic":
+        raise UserError(
+            f"hydra/sweeper={sweeper} chooses its runs while it sweeps: only hydra/sweeper=basic can be forecast"
+        )
+    params = parser.parse_overrides([f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()])
+    choices: dict[str, list[str]] = {}
+    for override in [*params, *parsed]:  # of a key with several values, the last one counts, in the first one's place
+        choices[override.get_key_element()] = _values(override, config_dir)
+    grid = [compose(list(chosen), config_dir, with_hydra=True) for chosen in itertools.product(*choices.values())]
+    for number, config in enumerate(grid):
+        with open_dict(config):
+            config.hydra.mode, config.hydra.job.num, config.hydra.job.id = RunMode.MULTIRUN, number, str(number)
+    return [(config, Path(config.hydra.sweep.dir, config.hydra.sweep.subdir)) for config in grid]
 
 
-def expand(loader: ConfigLoader, config: DictConfig, sweep: bool = True) -> Iterator[tuple[DictConfig, Path]]:
-    """The jobs of a sweep as Hydra's own sweeper has them, or the only job of a run: config and folder.
+def _values(override: Override, config_dir: str | Path | None) -> list[str]:
+    """The overrides with one value each that an override stands for."""
+    value = override.value()
+    if isinstance(value, Glob):
+        with _installed(config_dir) as own:
+            loader = GlobalHydra.instance().config_loader()
+            values = value.filter(loader.get_group_options(override.key_or_group, overrides=own))
+    elif override.is_sweep_override():
+        values = list(override.sweep_string_iterator())
+    else:
+        values = [override.get_value_element_as_str()]
+    return [f"{override.get_key_element()}={value}" for value in values]
+
+
+def recipe(
+    config: DictConfig,
+    choices: Mapping[str, str] | None = None,
+    overrides: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+) -> Recipe:
+    """The recipe of a run.
 
     Args:
-        config: composed for a sweep, with the `hydra` node.
+        config: without the `hydra` node.
+        choices: of the groups; see `hydra.runtime.choices`.
+        overrides: the user's.
+        only: the groups to resolve; None: all, which needs a Hydra program.
     """
-    params = (config.hydra.sweeper.get("params") or {}) if sweep else {}
-    choices: dict[str, list[str]] = {}
-    arguments = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
-    for override in _parsed(loader, arguments):  # of a key that is there twice, the last counts, in the first's place
-        values = override.sweep_string_iterator() if override.is_sweep_override() else None
-        key = override.get_key_element()
-        choices[key] = [f"{key}={value}" for value in values or [override.get_value_element_as_str()]]
-    for number, overrides in enumerate(itertools.product(*choices.values())):
-        job = loader.load_sweep_config(config, list(overrides))
-        with open_dict(job):
-            job.hydra.mode = RunMode.MULTIRUN if sweep else RunMode.RUN
-            job.hydra.job.num, job.hydra.job.id = number, str(number)
-        yield job, Path(job.hydra.sweep.dir, job.hydra.sweep.subdir) if sweep else Path(job.hydra.run.dir)
+    values = {str(key): plain(config[key]) for key in (config if only is None else only)}
+    return Recipe(values, dict(choices or {}), list(overrides), instantiate)
 
 
-def find_own_nets(hydra: DictConfig) -> None:
+def quoted(path: Path) -> str:
+    """A path as the value of an override, whatever letters it has."""
+    text = str(path)
+    if PLAIN_PATH.fullmatch(text):
+        return text
+    text = re.sub(r"\\+(?='|$)", r"\g<0>\g<0>", text)  # a backslash escapes only a quote
+    return "'" + text.replace("'", "\\'") + "'"
+
+
+def plain(node: Any) -> Any:
+    """A config's node as resolved plain values."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def find_own_nets(hydra: Any) -> None:
     """Let a user's own nets in Hydra's `--config-dir` be imported; `hydra` is the config's node of that name."""
     for source in hydra.runtime.config_sources:
         if source.provider == "command-line" and source.path not in sys.path:
             sys.path.append(source.path)
 
 
-def _own(config_dir: str | Path | None) -> list[str]:
-    if not config_dir:
-        return []
-    folder = str(Path(config_dir).absolute())
-    sys.path.append(folder)
-    return [f"hydra.searchpath=[file://{folder}]"]
+def rebuild(result: RunResult, config_dir: str | Path | None = None) -> SpeakerCounter:
+    """The net of a finished run, without its weights.
+
+    A run may come from anywhere: the installed config of the net's name says which classes are built; the run gives
+    plain values only, which `RunResult.read` has checked.
+
+    Raises:
+        UserError: no config of that name is installed, or it does not take the run's values.
+    """
+    model = _model_of(result, config_dir)
+    try:
+        module: SpeakerCounter = instantiate(model, _convert_="all")
+    except InstantiationException as error:
+        raise _other_config(result, error) from error
+    return module
 
 
-def _parsed(loader: ConfigLoader, overrides: Sequence[str]) -> list:
-    return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+def _model_of(result: RunResult, config_dir: str | Path | None) -> DictConfig:
+    """The installed config of a run's net, with the run's values."""
+    try:
+        model = compose([f"model={result.model}"], config_dir).model
+    except MissingConfigException as error:
+        raise UserError(
+            f"no config of the net {result.model} is installed: name its folder with --config-dir DIR"
+        ) from error
+    try:
+        merged = OmegaConf.merge(model, result.net)
+    except OmegaConfBaseException as error:
+        raise _other_config(result, error) from error
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def _other_config(result: RunResult, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0]
+    return UserError(f"the installed config of the net {result.model} is not that of the run: {reason}")
+
+
+def compose_like(result: RunResult, overrides: Sequence[str], config_dir: str | Path | None = None) -> DictConfig:
+    """The config of a run's net, data and mix, with some of it overridden. Where the speech is, the run does not say.
+
+    Raises:
+        UserError: no config of a name that the run has is installed.
+    """
+    named = {override.split("=", 1)[0].lstrip("+") for override in overrides}
+    names = {group: getattr(result, group)["name"] for group in ("data", "mix") if group not in named}
+    base = [f"{group}={name}" for group, name in names.items()]
+    try:
+        for group, name in names.items():
+            if not checks.is_name(name):
+                raise UserError(f"{group}.name={name} is not the name of a config: name one with {group}=NAME")
+        config = compose([*base, *overrides], config_dir)
+    except MissingConfigException as error:
+        raise UserError(
+            f"{str(error).splitlines()[0]}: name the folder of that config with --config-dir DIR, or another config "
+            "with data=NAME or mix=NAME"
+        ) from error
+    for group in {"data", "mix"} - named:
+        known = {key for key, _ in run_folder.leaves(plain(config[group]), f"{group}.")}
+        for key, value in run_folder.leaves(getattr(result, group), f"{group}."):
+            overridden = any(key == name or key.startswith(f"{name}.") for name in named)
+            if key in known and not key.startswith(PLACES) and not overridden:
+                OmegaConf.update(config, key, value)
+    config.model = _model_of(result, config_dir)
+    config.trainer.callbacks = []  # nothing is trained, nothing saved
+    return config

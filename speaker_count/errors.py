@@ -1,33 +1,63 @@
-"""The one exception that means: the user can mend this."""
+"""Mistakes that the user can mend, and the checks of values from a config that raise them."""
 
 import errno
+from typing import Any
 
-SYSTEM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}  # no permission, no space
+# no permission, no space, a link where none is followed
+SYSTEM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ELOOP}
+# in messages of Python, torch and the linker; of those who raise them only Python has a class for it
+NO_MEMORY = ("allocate memory", "out of memory", "failed to map segment")
+
+
+def printable(text: str) -> str:
+    """A text from anywhere, in one line: what moves a terminal's cursor, changes its colours or turns the direction of
+    writing becomes a code, such as `\\x1b`.
+    """
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 class UserError(Exception):
-    """A mistake of the user's, told in one line that says what was wrong, where, and what mends it.
+    """A mistake of the user's: one line says what was wrong, where, and what mends it.
 
-    The commands print it without a traceback and end with exit code 2.
+    The commands print it without a traceback and end with exit code 2. It may name what comes from anywhere.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+class DivergedError(UserError):
+    """A run whose loss is infinite or not a number: it cannot learn any more."""
 
 
 def user_error(error: BaseException | None) -> UserError | None:
-    """What the user can mend behind an error, if anything: Hydra wraps what a constructor raises."""
+    """The user's mistake behind an error, or None: Hydra wraps what a constructor raises."""
     while error is not None and not isinstance(error, UserError):
         if isinstance(error, OSError) and error.errno in SYSTEM:
             path = error.filename2 or error.filename
             where = f" ({path})" if path else ""
             return UserError(f"cannot write or read: {error.strerror}{where}; free some space or name another folder")
+        if _is_out_of_memory(error):
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            return UserError(
+                f"not enough memory ({reason}): raise the limit (ulimit -v), end other processes, or choose fewer jobs "
+                "(hydra.launcher.jobs) or a smaller data.batch_size"
+            )
         error = error.__cause__
     return error
 
 
-def check_number(key: str, value: object, kind: type, least: float | None = None) -> None:
-    """See that a value from a config is an `int` or a `float` (or a `bool`), and not below `least`.
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, ImportError | RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+
+
+def check_number(key: str, value: Any, kind: type, least: float | None = None) -> None:
+    """Check that a value from a config is an `int`, a `float` or a `bool`, as `kind` says, and at least `least`.
 
     Raises:
-        UserError: it is not.
+        UserError: the value is of another kind, below `least`, infinite or not a number.
     """
     fits = isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))
     if not fits or (least is not None and not least <= value < float("inf")):
@@ -35,11 +65,11 @@ def check_number(key: str, value: object, kind: type, least: float | None = None
         raise UserError(f"{key}={value}: expected {name}" + (f", at least {least}" if least is not None else ""))
 
 
-def check_list(key: str, value: object) -> None:
-    """See that a value from a config is a list of names, or None.
+def check_list(key: str, value: Any) -> None:
+    """Check that a value from a config is a list of names, or None.
 
     Raises:
-        UserError: it is not.
+        UserError: the value is something else.
     """
     if value is not None and (isinstance(value, str) or not all(isinstance(name, str) for name in value)):
         raise UserError(f"{key}={value}: expected a list, such as {key}=[a,b]")

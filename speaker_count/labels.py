@@ -1,15 +1,46 @@
-"""What is predicted: the count of speakers, as a class id."""
+"""What every part agrees on: the names of splits, sexes and classes, and the scale of a clip's samples."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Value = TypeVar("Value")
+
+SPLITS = ("train", "validation", "test")
+SEXES = ("F", "M")
+FULL_SCALE = 32_768  # clips are 16-bit integers; divided by it they lie in [-1, 1), which is what nets see
+# of the metrics that Lightning logs; `running` holds the averages over the training steps
+METRIC_PREFIXES = {"running": "running", "train": "train", "validation": "val", "test": "test"}
 
 
-def to_class(count: Tensor, counts: Tensor) -> Tensor:
-    """The class id of each count of speakers: its place in `counts`, which increase."""
+def metric_key(split: str, metric: str) -> str:
+    """The key under which Lightning logs a split's metric: `val/loss`."""
+    return f"{METRIC_PREFIXES[split]}/{metric}"
+
+
+def metrics_of(logged: Mapping[str, Value], split: str) -> dict[str, Value]:
+    """The logged metrics of one split, by their names."""
+    prefix = metric_key(split, "")
+    return {key.removeprefix(prefix): value for key, value in logged.items() if key.startswith(prefix)}
+
+
+def class_of(count: Tensor, counts: Tensor) -> Tensor:
+    """The class id of each count of speakers: its position in the increasing `counts`.
+
+    Args:
+        count: `(clips,)`.
+        counts: `(classes,)`.
+
+    Returns:
+        `(clips,)` int64.
+    """
     return (count[:, None] > counts).sum(dim=1)
 
 
-def names(counts: Sequence[int]) -> list[str]:
-    """What people call the classes."""
+def class_names(counts: Sequence[int]) -> list[str]:
+    """The classes in words: `1 speaker`, `2 speakers`."""
     return ["1 speaker" if count == 1 else f"{count} speakers" for count in counts]

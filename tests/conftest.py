@@ -1,19 +1,27 @@
 """What the tests share: real speech where it is at hand, small trees in LibriSpeech's layout, runs of the command."""
 
+import itertools
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from speaker_count import cli
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.data.mixing import Mix
+from speaker_count.training import processes
+from speaker_count.training.module import SpeakerCounter
 
 REPOSITORY = Path(__file__).parent.parent
 RATE = 16_000
@@ -29,8 +37,29 @@ def real_speech() -> Path:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Makes a folder by its name and a function that fills it, in whichever of the tests' processes asks first."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with filelock.FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def cache(made_once) -> Path:
+    """A folder for pools."""
+    return made_once("cache", lambda folder: None)
 
 
 def make_tree(
@@ -54,9 +83,9 @@ def make_tree(
 
 
 @pytest.fixture(scope="session")
-def tree(tmp_path_factory) -> Path:
+def tree(made_once) -> Path:
     """24 speakers, half of each sex: 12 for training, 3 + 3 of each sex held out; not to be changed."""
-    return make_tree(tmp_path_factory.mktemp("tree"))
+    return made_once("tree", make_tree)
 
 
 def mix_of(train: int = 96, validation: int = 48, test: int = 48, **changes) -> Mix:
@@ -84,23 +113,64 @@ SMALL = (
 )
 
 
-def speaker_count(folder: Path, cache: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
-    """Run `speaker-count` as a user does, in `folder`; the returned process has its output as text."""
-    variables = {
-        "SPEAKER_COUNT_CACHE": str(cache),
-        "WANDB_DATA_DIR": str(folder),
-        "OMP_NUM_THREADS": "1",
-        **environment,
-    }
+PATIENCE = 300  # seconds that a command has
+
+
+def speaker_count(
+    folder: Path, cache: Path, *arguments: object, before: Callable[[], None] | None = None, **environment: str
+) -> subprocess.CompletedProcess:
+    """Run `speaker-count` as a user does, in `folder`; the returned process has its output as text.
+
+    Its process is forked from a server that has imported what the verbs need: a start takes no time.
+
+    Args:
+        before: what the process does first; it can be pickled.
+    """
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB_", "LIBRISPEECH"))}
-    return subprocess.run(
-        [Path(sys.executable).with_name("speaker-count"), *map(str, arguments)],
-        cwd=folder,
-        env={**clean, **variables},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    clean |= {"SPEAKER_COUNT_CACHE": str(cache), "WANDB_DATA_DIR": str(folder), "OMP_NUM_THREADS": "1", **environment}
+    words = [str(argument) for argument in arguments]
+    processes.CONTEXT.set_forkserver_preload(["speaker_count.commands.train"])
+    with tempfile.TemporaryDirectory() as streams:
+        process = processes.CONTEXT.Process(target=_command, args=(folder, clean, words, before, streams))
+        process.start()
+        process.join(PATIENCE)
+        if process.is_alive():
+            process.kill()
+            raise TimeoutError(f"speaker-count {' '.join(words)} takes longer than {PATIENCE} s")
+        out, err = (Path(streams, name).read_text() for name in STREAMS)
+    return subprocess.CompletedProcess(words, process.exitcode, out, err)
+
+
+STREAMS = ("stdout", "stderr")
+
+
+def _command(
+    folder: Path, environment: dict[str, str], words: list[str], before: Callable[[], None] | None, streams: str
+) -> None:
+    for descriptor, name in enumerate(STREAMS, start=1):
+        os.dup2(os.open(Path(streams, name), os.O_WRONLY | os.O_CREAT), descriptor)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:0] = environment.get("PYTHONPATH", "").split(os.pathsep)
+    torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))  # the server read its own
+    sys.argv = ["speaker-count", *words]
+    if before is not None:
+        before()
+    cli.main()
+
+
+def die(step: int, number: signal.Signals) -> None:
+    """Let this process get a signal at a training step, the first of which is 1."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests are a shell's "&"
+    steps, train = itertools.count(1), SpeakerCounter.training_step
+
+    def dying(self, batch, batch_idx):
+        if next(steps) == step:
+            os.kill(os.getpid(), number)
+        return train(self, batch, batch_idx)
+
+    SpeakerCounter.training_step = dying
 
 
 @pytest.fixture
@@ -114,6 +184,7 @@ def verb(tmp_path, cache, monkeypatch, capsys) -> Callable[..., tuple[int, str, 
     """`speaker-count VERB` in this process, which spares its start: exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SPEAKER_COUNT_CACHE", str(cache))
+    monkeypatch.setenv("COLUMNS", "100")  # so wide that no name is broken
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["speaker-count", *map(str, arguments)])
@@ -129,10 +200,12 @@ def verb(tmp_path, cache, monkeypatch, capsys) -> Callable[..., tuple[int, str, 
 
 
 @pytest.fixture(scope="session")
-def finished_sweep(tmp_path_factory, cache, tree) -> Path:
+def finished_sweep(made_once, cache, tree) -> Path:
     """The folder of a sweep over m3 and m5; not to be changed."""
-    folder = tmp_path_factory.mktemp("sweep")
-    sweep = ("train", "--multirun", *SMALL, f"data.root={tree}", "model=m5,m3", "logger=csv")
-    done = speaker_count(folder, cache, *sweep)
-    assert done.returncode == 0, done.stderr
-    return folder / "multirun" / "default-folder-paper"
+
+    def fill(folder: Path) -> None:
+        sweep = ("train", "--multirun", *SMALL, f"data.root={tree}", "model=m5,m3", "logger=csv")
+        done = speaker_count(folder, cache, *sweep)
+        assert done.returncode == 0, done.stderr
+
+    return made_once("finished", fill) / "multirun" / "default-folder-paper"

@@ -6,7 +6,7 @@ from hydra.utils import instantiate
 
 from speaker_count import CONFIG_DIR
 from speaker_count.compose import compose
-from speaker_count.module import SpeakerCounter
+from speaker_count.training.module import SpeakerCounter
 
 CHOICES = [
     (path.parent.name, path.stem) for path in sorted(CONFIG_DIR.glob("*/*.yaml")) if path.parent.name not in ("hydra",)

@@ -1,58 +1,137 @@
-"""Who may import whom."""
+"""Who may import what: lower rooms of the house know nothing of higher ones, and only some know a third package."""
 
 import ast
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 import speaker_count
+from tests.conftest import REPOSITORY
 
 PACKAGE = Path(speaker_count.__file__).parent
 FILES = {str(path.relative_to(PACKAGE)): path for path in PACKAGE.rglob("*.py")}
-VERBS = {"train.py", "evaluate.py", "prepare.py", "clips.py", "report.py", "forecast.py"}
-COMPOSING = VERBS | {"compose.py", "sweep.py", "launcher.py", "cluster.py"}
+PARTS = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+HYDRA = {"hydra", "omegaconf"}
+WANDB = {"wandb", "wandb_workspaces"}
+LIGHTNING = {"pytorch_lightning", "lightning", "lightning_fabric"}
+TORCH = {"torch", "torchaudio", "torchmetrics"}
+# of each part of the package: which other parts it may import, and which third packages it may not
+RULES = {
+    "errors": (set(), HYDRA | WANDB | LIGHTNING | TORCH),
+    "labels": (set(), HYDRA | WANDB | LIGHTNING),  # torch's types, for type checkers
+    "files": ({"errors"}, HYDRA | WANDB | LIGHTNING | TORCH),
+    "models": ({"labels"}, HYDRA | WANDB | LIGHTNING),
+    "data": ({"errors", "labels", "files"}, HYDRA | WANDB),
+    "results": ({"errors", "labels", "files"}, HYDRA | WANDB | LIGHTNING | TORCH),
+    "training": ({"errors", "labels", "files", "models", "data", "results"}, HYDRA | {"wandb_workspaces"}),
+    "compose": ({"errors", "results", "training"}, WANDB),
+    "loading": ({"errors", "labels", "results", "training", "compose"}, HYDRA | WANDB),
+    "sweeping": (PARTS - {"commands", "cli", "sweeping"}, {"wandb"}),
+    "commands": (PARTS - {"cli", "commands"}, {"wandb_workspaces"}),
+    "cli": ({"errors", "training"}, HYDRA | WANDB | LIGHTNING | TORCH),
+}
+WAY = ["draws", "corpus", "activity", "headers", "decoding", "pool", "pool_builder", "verification", "roster"]
+WAY += ["planning", "mixing", "loader", "metadata", "wav_folder", "datamodule", "wav_writer"]
 
 
-def imported(path):
+def imported(path: Path, package: str) -> Iterator[str]:
+    """Every module that a file imports, wherever it does so, by its whole name.
+
+    Args:
+        package: the one that the file is in, for relative imports.
+    """
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            parents = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            module = ".".join([*parents, *([node.module] if node.module else [])])
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def offenders(files, *forbidden):
-    return {
-        f"{name}: {module}"
-        for name in files
-        for module in imported(FILES[name])
-        if any(module == banned or module.startswith(f"{banned}.") for banned in forbidden)
-    }
+def offences(part: str, path: Path, package: str = "speaker_count") -> set[str]:
+    """What a file of a part of the package imports and may not."""
+    known, forbidden = RULES[part]
+    modules = set(imported(path, package))
+    ours = {module.split(".")[1] for module in modules if module.startswith("speaker_count.")} & PARTS
+    return ours - known - {part} | {module.split(".")[0] for module in modules} & forbidden
 
 
-def inside(folder):
-    return [name for name in FILES if name.startswith(f"{folder}/")]
+def part_of(name: str) -> str:
+    return name.split("/")[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if part_of(name) in RULES])
+def test_lower_rooms_know_nothing_of_higher_ones(name):
+    package = ".".join(["speaker_count", *Path(name).parts[:-1]])
+    assert not offences(part_of(name), FILES[name], package)
+
+
+def test_every_part_has_a_rule():
+    assert {part_of(name) for name in FILES} - {"__init__", "__main__"} == set(RULES)
+    assert len([name for name in FILES if "/" not in name]) <= 8  # the root holds only what all share
 
 
 @pytest.mark.parametrize(
-    ("files", "forbidden"),
+    ("part", "line", "offence"),
     [
-        (inside("data"), ["speaker_count.models", "speaker_count.module", "speaker_count.results"]),
-        (inside("models"), ["speaker_count", "pytorch_lightning"]),
-        (inside("results"), ["speaker_count.data", "speaker_count.module", "wandb", "torch", "pytorch_lightning"]),
-        (["module.py", "labels.py"], ["speaker_count.data", "speaker_count.results"]),
-        ([name for name in FILES if name not in COMPOSING], ["hydra", "omegaconf"]),
-        (["cli.py"], ["torch", "pytorch_lightning", "hydra", "speaker_count.train", "speaker_count.data"]),
+        ("results", "import torch.nn as n", "torch"),
+        ("results", "from wandb_workspaces.reports import v2", "wandb_workspaces"),
+        ("data", "from speaker_count import models", "models"),
+        ("data", "def f():\n    from ..training import fit", "training"),
+        ("training", "if TYPE_CHECKING:\n    from hydra.utils import instantiate", "hydra"),
+        ("sweeping", "from speaker_count.commands.train import run", "commands"),
     ],
 )
-def test_lower_rooms_know_nothing_of_higher_ones(files, forbidden):
-    assert files
-    assert not offenders(files, *forbidden)
+def test_an_import_against_the_rules_is_found(tmp_path, part, line, offence):
+    path = tmp_path / "module.py"
+    path.write_text(line)
+    assert offences(part, path, f"speaker_count.{part}") == {offence}
 
 
-def test_the_data_s_way_has_one_direction():
-    way = ["draws", "corpus", "activity", "pool", "roster", "mixing", "loader", "metadata", "wav_folder", "datamodule"]
-    for place, name in enumerate(way):
-        later = [f"speaker_count.data.{module}" for module in way[place + 1 :]]
-        assert not offenders([f"data/{name}.py"], *later)
+def test_the_way_of_the_data_has_one_direction():
+    for place, name in enumerate(WAY):
+        modules = set(imported(FILES[f"data/{name}.py"], "speaker_count.data"))
+        assert not {f"speaker_count.data.{later}" for later in WAY[place + 1 :]} & modules, name
+
+
+def loaded_by(*command: str) -> set[str]:
+    """The third packages that are imported by the end of a Python command."""
+    script = (
+        "import sys, atexit; atexit.register(lambda: print(*{n.split('.')[0] for n in sys.modules}, file=sys.stderr))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script}\n{command[0]}", *command[1:]], capture_output=True, text=True
+    )
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_help_and_the_package_itself_import_nothing_heavy():
+    heavy = HYDRA | WANDB | LIGHTNING | TORCH | {"numpy", "pandas"}
+    assert not loaded_by("from speaker_count.cli import main; main()", "--help") & heavy
+    assert not loaded_by("import speaker_count; dir(speaker_count)") & heavy
+
+
+def test_public_names_can_be_imported_and_configs_name_no_other_classes():
+    for name in speaker_count.__all__:
+        assert getattr(speaker_count, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        speaker_count.Nothing  # noqa: B018
+    for group in ("model", "data", "mix"):
+        for path in (REPOSITORY / "conf" / group).glob("*.yaml"):
+            config = yaml.safe_load(path.read_text())
+            targets = [config.get("_target_"), config.get("net", {}).get("_target_")]
+            for target in filter(None, targets):
+                assert target.removeprefix("speaker_count.") in speaker_count.__all__
+
+
+def test_tests_mirror_the_package():
+    folders = {
+        path.name for path in (REPOSITORY / "tests").iterdir() if path.is_dir() and not path.name.startswith("_")
+    }
+    assert folders - {"benchmarks", "faults"} <= {part for part in PARTS if (PACKAGE / part).is_dir()}

@@ -20,9 +20,15 @@ def installed(tmp_path_factory):
     return folder / "site"
 
 
+def test_holds_configs_plugin_and_types_once(installed):
+    for name in ("hydra_plugins/speaker_count.py", "speaker_count/py.typed", "speaker_count/conf/config.yaml"):
+        assert (installed / name).is_file()
+    assert not (installed / "speaker_count" / "sweeping" / "plugin").exists()
+
+
 def test_trains_an_epoch_in_an_empty_folder_with_the_configs_that_came_along(installed, tree, tmp_path):
     script = "import speaker_count, speaker_count.cli; print(speaker_count.CONFIG_DIR); speaker_count.cli.main()"
-    arguments = ("train", *SMALL, f"data.root={tree}", "trainer.max_epochs=1", "logger=csv")
+    arguments = ("train", "--multirun", *SMALL, f"data.root={tree}", "trainer.max_epochs=1", "logger=csv")
     environment = {
         "PYTHONPATH": str(installed),
         "PATH": "/usr/bin:/bin",
@@ -33,4 +39,4 @@ def test_trains_an_epoch_in_an_empty_folder_with_the_configs_that_came_along(ins
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith(str(installed))
-    assert len(list(tmp_path.glob("multirun/single-folder-paper/m5-seed0-*/result.json"))) == 1
+    assert len(list(tmp_path.glob("multirun/default-folder-paper/m5-seed0-*/result.json"))) == 1

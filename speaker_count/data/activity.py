@@ -1,7 +1,7 @@
-"""When somebody speaks within an utterance: an energy rule on frames of 10 ms.
+"""Speech activity within an utterance: an energy rule on frames of 10 ms.
 
-A frame is active if its energy is at most 18 dB below the utterance's mean. In read speech, pauses lie below that and
-quiet consonants above.
+A frame is active if its energy is at most 18 dB below the utterance's mean. In read speech, pauses lie below that
+threshold and quiet consonants above it.
 """
 
 import numpy as np
@@ -11,19 +11,19 @@ MARGIN_DB = 18.0
 
 
 def frame_length(sample_rate: int) -> int:
-    """Of a frame, in samples."""
+    """The length of a frame in samples."""
     return max(1, round(FRAME_SECONDS * sample_rate))
 
 
 def active_before(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """How many active frames come before each frame of an utterance, and in the end how many there are.
+    """Count the active frames before each frame of an utterance; the last number counts all of them.
 
     Args:
         samples: `(samples,)` int16.
         sample_rate: in Hz.
 
     Returns:
-        `(frames + 1,)` int32, over the whole frames; a difference of two gives the active frames between them.
+        `(frames + 1,)` int32, over whole frames; the difference of two numbers counts the active frames between them.
     """
     length = frame_length(sample_rate)
     frames = samples[: len(samples) // length * length].reshape(-1, length).astype(np.float64)

@@ -1,14 +1,16 @@
-"""Which speech there is: a LibriSpeech tree, listed and divided into splits.
+"""The corpus: a LibriSpeech tree, listed and divided into splits.
 
 Layout (LibriSpeech, OpenSLR 12): `LibriSpeech/SUBSET/SPEAKER/CHAPTER/UTTERANCE.flac` and `LibriSpeech/SPEAKERS.TXT`.
 """
 
+import errno
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +18,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from speaker_count.errors import UserError
+from speaker_count.labels import SEXES, SPLITS
 
 log = logging.getLogger(__name__)
-SPLITS = ("train", "validation", "test")
-SEXES = ("F", "M")
-HELD_OUT_SHARE = 0.15  # of each sex's speakers, for validation and again for test, where speakers are divided
-LISTED_AT_ONCE = 65_536  # files, as Python objects; then they are rows of an Arrow table
+HELD_OUT_SHARE = 0.15  # of each sex's speakers, for validation and again for test, in splits by speaker
+LISTED_AT_ONCE = 65_536  # files held as Python objects, before they become rows of an Arrow table
 TEXTS = ("speaker", "utterance", "subset", "path")
-LISTING = pa.schema([*((name, pa.string()) for name in TEXTS), ("size", pa.int64())])
+NUMBERS = ("size", "modified", "changed")
+LISTING = pa.schema([*((name, pa.string()) for name in TEXTS), *((name, pa.int64()) for name in NUMBERS)])
+HOW_TO_GET = (
+    "`speaker-count prepare data=librispeech` downloads LibriSpeech, data.root=DIR names a folder that holds it, "
+    "data=demo synthesises speech and needs none"
+)
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A table of utterances, sorted by speaker and utterance; nothing is decoded yet.
+    """A table of utterances, sorted by speaker and utterance, before anything is decoded.
 
     Attributes:
         root: the folder that holds the subsets.
-        utterances, paths, subsets: `(utterances,)` names, in Arrow, which needs their letters and four bytes; paths are
-            relative to `root`.
+        utterances, paths, subsets: `(utterances,)` names, as Arrow arrays, which take four bytes beside the letters;
+            paths are relative to `root`.
         sizes: `(utterances,)` int64, bytes of each file.
+        times: `(utterances, 2)` int64, when the content of each file was modified, and when anything about the file
+            changed; in nanoseconds.
         speaker: `(utterances,)` int32, the row of the utterance's speaker in `speakers`.
         speakers: `(speakers,)` names, sorted.
         sexes: `(speakers,)` int8, an index into `SEXES`.
@@ -46,6 +54,7 @@ class Corpus:
     paths: pa.ChunkedArray
     subsets: pa.ChunkedArray
     sizes: np.ndarray
+    times: np.ndarray
     speaker: np.ndarray
     speakers: np.ndarray
     sexes: np.ndarray
@@ -66,18 +75,16 @@ def index(
 
     Args:
         root: the folder that holds `LibriSpeech/`, or that folder itself.
-        utterance_list: a text file of utterance ids, one a line; all others are passed over. A bare name is a list
-            that comes with the package.
+        utterance_list: a text file of utterance ids, one per line; other utterances are ignored. A bare name is a list
+            in the package.
 
     Raises:
-        UserError: no speech there, an odd or missing SPEAKERS.TXT, or a speaker in two splits.
+        UserError: the folder holds no speech or lacks some, SPEAKERS.TXT is missing or malformed, or a speaker is in
+            two splits.
     """
-    if (validation_subsets is None) != (test_subsets is None):
-        raise UserError("name both data.validation_subsets and data.test_subsets, or neither")
+    of_split = _subsets_of_splits(train_subsets, validation_subsets, test_subsets)
     root = find_root(root)
-    by_subset = validation_subsets is not None
-    subsets = [*train_subsets, *validation_subsets, *test_subsets] if by_subset else train_subsets
-    rows = _listing(root, subsets)
+    rows = _listing(root, train_subsets if of_split is None else [name for names in of_split for name in names])
     if utterance_list is not None:
         rows = _only(rows, utterance_list, root)
     if not len(rows):
@@ -85,46 +92,58 @@ def index(
     utterances = rows["utterance"]
     twice = utterances[1:].filter(pc.equal(utterances[1:], utterances[:-1]))
     if len(twice):
-        raise UserError(f"utterance {twice[0]} is there more than once in {root}; remove one of the files")
-    # speakers are numbered as they come, and they come sorted
+        raise UserError(f"{root} holds utterance {twice[0]} more than once; remove all but one of its files")
+    # speakers are numbered in the order of the rows, which are sorted
     numbered = rows["speaker"].combine_chunks().dictionary_encode()
     speakers, speaker = np.array(numbered.dictionary.to_pylist()), numbered.indices.to_numpy()
     sexes = _sexes(root / "SPEAKERS.TXT", speakers)
-    if by_subset:
-        named = (train_subsets, validation_subsets, test_subsets)
-        splits = _splits_of_subsets(speakers, speaker, rows["subset"], named)
-    else:
+    if of_split is None:
         splits = split_by_speaker(speakers, sexes)
-    sizes = rows["size"].to_numpy()
-    return Corpus(root, utterances, rows["path"], rows["subset"], sizes, speaker, speakers, sexes, splits)
+    else:
+        splits = _split_by_subset(speakers, speaker, rows["subset"], of_split)
+    sizes, *times = (rows[name].to_numpy() for name in NUMBERS)
+    return Corpus(
+        root, utterances, rows["path"], rows["subset"], sizes, np.stack(times, axis=1), speaker, speakers, sexes, splits
+    )
 
 
-HOW_TO_GET = (
-    "`speaker-count prepare data=librispeech` gets LibriSpeech, data.root=DIR names a folder that has it, "
-    "data=demo makes synthetic speech and needs none"
-)
+def _subsets_of_splits(
+    train: Sequence[str] | None, validation: Sequence[str] | None, test: Sequence[str] | None
+) -> tuple[Sequence[str], Sequence[str], Sequence[str]] | None:
+    """The subsets of each split; None where speakers are divided instead."""
+    if validation is None and test is None:
+        return None
+    if train is None or validation is None or test is None:
+        raise UserError(
+            "name data.train_subsets, data.validation_subsets and data.test_subsets, or neither of the last two"
+        )
+    return train, validation, test
 
 
 def find_root(root: str | Path) -> Path:
-    """The folder of subsets: `root/LibriSpeech`, or `root` itself."""
+    """The folder of subsets: `root/LibriSpeech`, or `root` itself.
+
+    Raises:
+        UserError: `root` is not a folder.
+    """
     root = Path(root).expanduser()
     inner = root / "LibriSpeech"
     if not root.is_dir():
-        raise UserError(f"{root} is {'no folder' if root.exists() else 'not there'}. {HOW_TO_GET}")
+        raise UserError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}. {HOW_TO_GET}")
     return inner if inner.is_dir() else root
 
 
 def split_by_speaker(speakers: np.ndarray, sexes: np.ndarray) -> np.ndarray:
-    """Divide speakers: within each sex, in the order of the SHA-256 of their id, the first go to validation, the next
-    to test, the rest to training.
+    """Divide speakers: each sex is sorted by the SHA-256 of the speakers' ids; the first ones are for validation, the
+    next for test, the rest for training.
 
     Returns:
         `(speakers,)` int8, an index into `SPLITS`.
     """
     splits = np.zeros(len(speakers), np.int8)
     for sex in range(len(SEXES)):
-        members = np.flatnonzero(sexes == sex)
-        members = sorted(members, key=lambda row: hashlib.sha256(str(speakers[row]).encode()).digest())
+        rows = np.flatnonzero(sexes == sex).tolist()
+        members = sorted(rows, key=lambda row: hashlib.sha256(str(speakers[row]).encode()).digest())
         held_out = max(round(HELD_OUT_SHARE * len(members)), 3 if len(members) >= 9 else 0)
         splits[members[:held_out]] = SPLITS.index("validation")
         splits[members[held_out : 2 * held_out]] = SPLITS.index("test")
@@ -133,62 +152,78 @@ def split_by_speaker(speakers: np.ndarray, sexes: np.ndarray) -> np.ndarray:
 
 def _listing(root: Path, subsets: Sequence[str] | None) -> pa.Table:
     """Every audio file in the layout, sorted by speaker and utterance: a table with the columns of `LISTING`."""
-    tables, waiting = [LISTING.empty_table()], []
+    tables = [LISTING.empty_table()]
     try:
-        for row in _rows(root, subsets):
-            waiting.append(row)
-            if len(waiting) == LISTED_AT_ONCE:
-                tables.append(_as_table(waiting))
-                waiting = []
+        rows = _rows(root, subsets)
+        while some := list(islice(rows, LISTED_AT_ONCE)):
+            tables.append(pa.table(list(zip(*some, strict=True)), schema=LISTING))
     except OSError as error:
         raise UserError(f"cannot read the corpus: {error}") from error
-    return pa.concat_tables([*tables, _as_table(waiting)])
+    return pa.concat_tables(tables)
 
 
-def _as_table(rows: list[tuple[str, str, str, str, int]]) -> pa.Table:
-    return pa.table(list(zip(*rows, strict=True)) or [[]] * len(LISTING), schema=LISTING)
-
-
-def _rows(root: Path, subsets: Sequence[str] | None) -> Iterator[tuple[str, str, str, str, int]]:
-    """(speaker, utterance, subset, path, bytes) of every audio file: speakers in order, each one's files in order."""
+def _rows(root: Path, subsets: Sequence[str] | None) -> Iterator[tuple[str | int, ...]]:
+    """The values of `TEXTS` and `NUMBERS` of every audio file, sorted by speaker and utterance."""
     present = [entry.name for entry in _folders(root)]
     missing = [subset for subset in subsets or () if subset not in present]
     if missing:
         raise UserError(f"no {', '.join(missing)} in {root}. {HOW_TO_GET}")
     named = dict.fromkeys(subsets if subsets is not None else present)
     folders = sorted((speaker.name, subset) for subset in named for speaker in _folders(root / subset))
-    for speaker, of_speaker in groupby(folders, key=lambda folder: folder[0]):  # who may be in several subsets
+    for speaker, of_speaker in groupby(folders, key=lambda folder: folder[0]):  # a speaker may be in several subsets
         yield from sorted(
-            (speaker, Path(file.name).stem, subset, f"{subset}/{speaker}/{chapter.name}/{file.name}", size)
+            (speaker, Path(file.name).stem, subset, f"{subset}/{speaker}/{chapter.name}/{file.name}", *numbers)
             for _, subset in of_speaker
             for chapter in _folders(root / subset / speaker)
-            for file, size in _audio_files(chapter.path)
+            for file, *numbers in _audio_files(chapter.path)
         )
 
 
 def _folders(path: str | Path) -> Iterator[os.DirEntry]:
     with os.scandir(path) as entries:
-        yield from (entry for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        for entry in entries:
+            if entry.name.isprintable() and _is(entry.is_dir) and not entry.name.startswith("."):
+                yield entry
+            elif not entry.name.isprintable():
+                log.warning("left out: %r in %s: its name is not printable", entry.name, path)
 
 
-def _audio_files(path: str) -> Iterator[tuple[os.DirEntry, int]]:
+def _audio_files(path: str) -> Iterator[tuple[os.DirEntry, int, int, int]]:
+    """The audio files of a folder, with the values of `NUMBERS`."""
     with os.scandir(path) as entries:
         for entry in entries:
             if not entry.name.lower().endswith((".flac", ".wav")) or entry.name.startswith("."):
                 continue
-            if entry.name.isprintable() and entry.is_file():
-                yield entry, entry.stat().st_size
+            if entry.name.isprintable() and _is(entry.is_file):
+                found = entry.stat()
+                yield entry, found.st_size, found.st_mtime_ns, found.st_ctime_ns
             else:
-                log.warning("left out: %r in %s: no regular file, or a name that cannot be printed", entry.name, path)
+                log.warning("left out: %r in %s: not a regular file, or its name is not printable", entry.name, path)
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    """Whether an entry is of a kind; a symbolic link that leads back to itself is of none."""
+    try:
+        return kind()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
+
+
+def packaged_list(name: str | Path) -> Path | None:
+    """The file of a list of utterances in the package; None if no list there has this name."""
+    path = Path(__file__).parent / f"{name}.txt"
+    return path if re.fullmatch(r"\w+", str(name)) and path.is_file() else None
 
 
 def _only(rows: pa.Table, utterance_list: str | Path, root: Path) -> pa.Table:
-    """The rows whose utterance is listed, for the subsets that the rows are of."""
-    packaged = Path(__file__).parent / f"{utterance_list}.txt"
-    path = packaged if packaged.is_file() else Path(utterance_list).expanduser()
+    """The rows whose utterance is in the list; list entries of subsets that no row has are ignored."""
+    path = packaged_list(utterance_list) or Path(utterance_list).expanduser()
     try:
-        # an id's line may name its subset, so that one list serves several choices of subsets
-        listed = [line.split() for line in path.read_text().splitlines() if line.strip()]
+        # a line may name the utterance's subset, so that one list serves several choices of subsets
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        listed = [line.split() for line in text.splitlines() if line.strip()]
     except OSError as error:
         raise UserError(f"cannot read data.utterance_list={utterance_list}: {error.strerror}") from error
     subsets = set(rows["subset"].unique().to_pylist())
@@ -197,8 +232,8 @@ def _only(rows: pa.Table, utterance_list: str | Path, root: Path) -> pa.Table:
     missing = wanted.difference(found["utterance"].to_pylist())
     if missing:
         raise UserError(
-            f"{len(missing)} of the {len(wanted)} utterances of {utterance_list} are not in {root}, "
-            f"{min(missing)} for one; the corpus there is not complete. {HOW_TO_GET}"
+            f"{root} lacks {len(missing)} of the {len(wanted)} utterances in {utterance_list}, such as "
+            f"{min(missing):.80}: the corpus is incomplete. {HOW_TO_GET}"
         )
     return found
 
@@ -208,8 +243,8 @@ def _sexes(path: Path, speakers: np.ndarray) -> np.ndarray:
     unknown = [str(speaker) for speaker in speakers if speaker not in table]
     if unknown:
         raise UserError(
-            f"{path} does not list {len(unknown)} of the {len(speakers)} speakers whose folders are there, "
-            f"speaker {unknown[0]} for one; add a line `{unknown[0]} | F or M | SUBSET | MINUTES | NAME`"
+            f"{path} does not list {len(unknown)} of the {len(speakers)} speakers of this corpus, such as speaker "
+            f"{unknown[0]}; add a line for each, such as `{unknown[0]} | F or M | SUBSET | MINUTES | NAME`"
         )
     return np.array([SEXES.index(table[str(speaker)]) for speaker in speakers], np.int8)
 
@@ -224,14 +259,14 @@ def read_speakers(path: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
         raise UserError(
-            f"cannot read {path} ({error.strerror}): LibriSpeech's table of speakers tells their sex, "
-            "one line a speaker: `ID | F or M | SUBSET | MINUTES | NAME`"
+            f"cannot read {path} ({error.strerror}): the corpus needs this table of its speakers, one line per "
+            "speaker: `ID | F or M | SUBSET | MINUTES | NAME`"
         ) from error
     table: dict[str, str] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.startswith(";"):
             continue
-        # a reader is called |CBW|Simon: the name is all that follows the fourth bar
+        # the reader |CBW|Simon has bars in the name, which is everything after the fourth bar
         speaker, sex = [field.strip() for field in line.split("|", 4)][:2] if "|" in line else ("", "")
         if not speaker or sex.upper() not in SEXES:
             raise UserError(
@@ -242,10 +277,10 @@ def read_speakers(path: Path) -> dict[str, str]:
     return table
 
 
-def _splits_of_subsets(
+def _split_by_subset(
     speakers: np.ndarray, speaker: np.ndarray, subset_of: pa.ChunkedArray, subsets: Sequence[Sequence[str]]
 ) -> np.ndarray:
-    """The split of each speaker, where every split is some subsets.
+    """The split of each speaker, where each split consists of whole subsets.
 
     Raises:
         UserError: a speaker, or a subset, is in two splits.

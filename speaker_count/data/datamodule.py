@@ -1,24 +1,31 @@
-"""The stream: corpus -> pool -> plan -> mix -> batches; or clips that are in files already -> batches."""
+"""Batches for training: corpus -> pool -> plan -> mix -> batches; or files of clips -> batches."""
 
+import contextlib
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
-from speaker_count.data import corpus, download, mixing
-from speaker_count.data.loader import ClipLoader, Clips
-from speaker_count.data.pool import Pool, build
+from speaker_count.data import corpus, download, mixing, pool_builder
+from speaker_count.data import pool as pools
+from speaker_count.data.loader import ClipLoader, Clips, MixedClips
+from speaker_count.data.pool import Pool
+from speaker_count.data.verification import Verification
 from speaker_count.data.wav_folder import WavClips, WavFolder
 from speaker_count.errors import UserError, check_list, check_number
+from speaker_count.labels import SEXES, SPLITS
 
 log = logging.getLogger(__name__)
+# what a run does not decide: where speech is on this machine, and where it comes from
+PLACES = ("root", "cache", "url", "synthesize", "pool")
+NAME_ROOT = "name the folder of the corpus (report: --root DIR; evaluate: data.root=DIR)"
 
 
 class ClipDataModule(pl.LightningDataModule):
-    """Clips of one to a few speakers, mixed while they are asked for.
+    """Batches of clips of one to a few speakers, mixed during training or read from files.
 
     Args:
         name: of the corpus, for folders and tables.
@@ -26,14 +33,23 @@ class ClipDataModule(pl.LightningDataModule):
         cache: the folder for pools of decoded speech.
         mix: how clips are drawn and mixed.
         batch_size: clips in a step of all ranks together.
-        seed: the run's; it orders the training clips where they are the same in each epoch.
+        seed: the run's; it orders the training clips if they are the same in each epoch.
         sample_rate: of the corpus, in Hz.
         train_subsets, validation_subsets, test_subsets, utterance_list: see `corpus.index`.
-        url: of the folder of archives from which `download` gets the subsets; None: there is none.
-        synthesize: where given, the arguments with which `demo.synthesize` makes the corpus, if it is not there.
-        rendered: the clips are in files, which `speaker-count clips` wrote to `root`; none is mixed.
+        url: of the folder of archives that `download` gets the subsets from; None: nothing can be downloaded.
+        synthesize: the arguments with which `demo.synthesize` makes a missing corpus; None: the corpus is no demo.
+        rendered: read the clips from files that `speaker-count clips` wrote to `root`, instead of mixing them.
+        pool: the folder of a pool to draw from, whatever `root` holds; None: the pool of the corpus in `root`.
         evaluate_train: also yield the training clips as a second validation set.
+
+    Attributes:
+        clips: the clips of each split, after `setup`.
+
+    Raises:
+        UserError: a value is of the wrong kind or out of range.
     """
+
+    clips: dict[str, Clips]
 
     def __init__(
         self,
@@ -51,101 +67,184 @@ class ClipDataModule(pl.LightningDataModule):
         url: str | None = None,
         synthesize: Mapping[str, int] | None = None,
         rendered: bool = False,
+        pool: str | Path | None = None,
         evaluate_train: bool = False,
-    ):
+    ) -> None:
         super().__init__()
         check_number("data.batch_size", batch_size, int, 1)
         check_number("data.sample_rate", sample_rate, int, 1)
         check_number("seed", seed, int, 0)
+        if seed >= 2**32:
+            raise UserError(f"seed={seed}: expected a whole number below 4294967296")
         check_number("data.rendered", rendered, bool)
         check_number("evaluate_train", evaluate_train, bool)
         for key, value in (("root", root), ("cache", cache)):
             if not isinstance(value, str | Path):
                 raise UserError(f"data.{key}={value}: expected a folder")
-        for split, names in zip(corpus.SPLITS, (train_subsets, validation_subsets, test_subsets), strict=True):
+        for split, names in zip(SPLITS, (train_subsets, validation_subsets, test_subsets), strict=True):
             check_list(f"data.{split}_subsets", names)
         self.name, self.mix, self.batch_size, self.seed = name, mix, batch_size, seed
         self.root, self.cache = Path(root).expanduser(), Path(cache).expanduser()
         self.sample_rate, self.evaluate_train, self.synthesize = sample_rate, evaluate_train, synthesize
         self.subsets = (train_subsets, validation_subsets, test_subsets)
         self.utterance_list, self.url, self.rendered = utterance_list, url, rendered
-        self.pool: Pool | WavFolder | None = None
+        self._given = None if pool is None else Path(pool)
+        self._pool: Pool | WavFolder | None = None
+        self._verification: Verification | None = None
+
+    @property
+    def pool(self) -> Pool | WavFolder:
+        """The speech that the clips are made of, after `setup`."""
+        if self._pool is None:
+            raise RuntimeError("ClipDataModule.setup() opens the pool: call it first")
+        return self._pool
 
     @classmethod
-    def of_result(cls, result: Mapping[str, Any]) -> "ClipDataModule":
-        """The data of a finished run, from the plain values in its `result.json`."""
-        known = inspect.signature(cls).parameters
-        mix = mixing.Mix(**{key: value for key, value in result["mix"].items() if not key.startswith("_")})
-        return cls(**{key: value for key, value in result["data"].items() if key in known}, mix=mix)
+    def of_run(
+        cls, data: Mapping[str, Any], mix: Mapping[str, Any], cache: str | Path, root: str | Path | None = None
+    ) -> "ClipDataModule":
+        """The clips of a finished run, from the plain values in its `result.json`.
+
+        A run may come from anywhere: its speech is looked for among the user's own pools, or where the user says, and
+        nothing is downloaded or synthesised.
+
+        Args:
+            cache: the folder of pools.
+            root: where the corpus is; None: one of the pools.
+
+        Raises:
+            UserError: the speech is not there, or a value is of the wrong kind or out of range.
+        """
+        found = None if data.get("rendered") else pools.find(cache, data)
+        listed = data.get("utterance_list")
+        if found is None and root is None:
+            raise UserError(f"the speech of data={data['name']} is not among the pools in {cache}; {NAME_ROOT}")
+        if found is None and listed is not None and corpus.packaged_list(listed) is None:
+            raise UserError(
+                f"the run used data.utterance_list={listed}, a file that is not read because a run names it: make its "
+                "pool with `speaker-count prepare data=NAME data.root=DIR data.utterance_list=FILE`"
+            )
+        known = {key: data[key] for key in inspect.signature(cls).parameters if key in data and key not in PLACES}
+        of_mix = {name: mix[name] for name in inspect.signature(mixing.Mix).parameters if name in mix}
+        try:
+            return cls(**known, root=str(root or found), cache=str(cache), pool=found, mix=mixing.Mix(**of_mix))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"the run's data or mix cannot be built: {error}") from error
 
     def download(self) -> None:
-        """Get the subsets that are not there."""
+        """Download the missing subsets.
+
+        Raises:
+            UserError: as in `download.fetch`.
+        """
         if self.url is not None:
             for subset in (subset for subsets in self.subsets for subset in subsets or ()):
                 download.fetch(self.root, subset, self.url)
 
-    def prepare_data(self, force: bool = False) -> Path:
-        """Make the pool, if it is not there; returns its folder."""
+    def prepare_data(self, force: bool = False) -> Path:  # type: ignore[override]  # Lightning ignores the result
+        """Build the pool unless it exists; returns its folder.
+
+        Args:
+            force: build the pool even if it exists.
+
+        Raises:
+            UserError: as in `corpus.index` and `pool_builder.build`.
+        """
         if self.rendered:
             return self.root
-        if self.pool is not None and not force:
-            return self.pool.path  # Lightning asks again before each fit and test
+        if self._given is not None:
+            return self._given
+        if self._pool is not None and not force:
+            return self._pool.path  # Lightning calls this before each fit and test
         if self.synthesize is not None:
             from speaker_count.data import demo  # needs eSpeak NG, an optional extra
 
             demo.synthesize(self.root, sample_rate=self.sample_rate, **self.synthesize)
         listed = corpus.index(self.root, *self.subsets, utterance_list=self.utterance_list)
-        return build(listed, self.cache, self.sample_rate, force)
+        return pool_builder.build(listed, self.cache, self.sample_rate, force)
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the pool and see that every split can give the clips that are asked for; or verify those in files.
+        """Open the pool and check that every split can provide the clips of the mix; or verify the clips in files.
 
         Raises:
             UserError: a split has too few speakers, or no utterance is as long as a clip; or the files hold other
-                clips, or not all of them.
+                clips, or lack some.
         """
-        if self.pool is not None:
+        if self._pool is not None:
             return
         if self.rendered:
             folder = WavFolder(self.root)
             folder.verify(self.mix, self.sample_rate)
             if folder.synthetic:
                 log.warning("%s holds synthetic speech: scores on it say nothing about real speech", self.root)
-            self.pool, self.clips = folder, {split: WavClips(folder, split) for split in corpus.SPLITS}
+            self._pool, self.clips = folder, {split: WavClips(folder, split) for split in SPLITS}
             return
-        self.pool = Pool(self.prepare_data())
-        if self.pool.damaged:
-            log.warning(
-                "%d utterances are left out as damaged: %s", len(self.pool.damaged), self.pool.path / "pool.json"
-            )
-        self.clips = {split: self._clips(split) for split in corpus.SPLITS}
+        pool = Pool(self.prepare_data())
+        if pool.damaged:
+            log.warning("left out: %d damaged utterances, listed in %s", len(pool.damaged), pool.path / "pool.json")
+        self._pool, self.clips = pool, {split: self._clips(pool, split) for split in SPLITS}
 
     def check_divides(self, ranks: int) -> None:
-        """See that each rank gets as many clips as the others in every training batch, and some of every split.
+        """Check that all ranks get equally many clips of every training batch, and some clips of every split.
 
         Raises:
-            UserError: it does not.
+            UserError: they do not.
         """
         if self.batch_size % ranks:
-            raise UserError(f"data.batch_size={self.batch_size}, of all processes together: {ranks} do not divide it")
+            raise UserError(
+                f"data.batch_size={self.batch_size} cannot be divided among {ranks} ranks: choose a multiple of {ranks}"
+            )
         for split, clips in self.mix.clips.items():
-            last = clips % self.batch_size
-            if clips < ranks or (split == "train" and last % ranks):
+            if clips < ranks or (split == "train" and clips % ranks):
                 raise UserError(
-                    f"mix.clips.{split}={clips}: {ranks} processes do not divide the last batch ({last or clips} clips)"
+                    f"mix.clips.{split}={clips}: the last batch cannot be divided among {ranks} ranks: choose a "
+                    f"multiple of {ranks}"
                 )
 
+    @contextlib.contextmanager
+    def verified(self) -> Iterator[None]:
+        """Verify the decoded speech in the background, while it is used.
+
+        Raises:
+            UserError: the pool is damaged; in training at the next batch, otherwise at the end.
+        """
+        if isinstance(self.pool, WavFolder):  # whose clips are verified when they are read
+            yield
+            return
+        verification = self._verification = Verification(self.pool)
+        verification.start()
+        yield
+        verification.join()
+        verification.check()
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """End a run on damaged speech; Lightning calls this."""
+        if self._verification is not None:
+            self._verification.check()
+        return batch
+
     def speakers(self) -> dict[str, int]:
-        """How many speakers each split draws from."""
+        """The number of speakers that each split draws from."""
         return {split: clips.speakers for split, clips in self.clips.items()}
 
+    def described(self) -> dict[str, Any]:
+        """What is known after `setup`, as a result's `data` has it: `speakers`, `corpus_sha256`, `samples_sha256`."""
+        return {
+            "speakers": self.speakers(),
+            "corpus_sha256": self.pool.sha256,
+            "samples_sha256": self.pool.samples_sha256,
+        }
+
     def train_dataloader(self) -> ClipLoader:
+        """The training clips: reshuffled in each epoch, or in plan order if they are fresh."""
         return self._loader("train", shuffle=not self.mix.fresh_each_epoch)
 
     def val_dataloader(self) -> list[ClipLoader]:
+        """The validation clips; and with `evaluate_train` the training clips in plan order."""
         return [self._loader(split) for split in ("validation", *(["train"] if self.evaluate_train else []))]
 
     def test_dataloader(self) -> ClipLoader:
+        """The test clips."""
         return self._loader("test")
 
     def _loader(self, split: str, shuffle: bool = False) -> ClipLoader:
@@ -158,12 +257,12 @@ class ClipDataModule(pl.LightningDataModule):
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
 
-    def _clips(self, split: str) -> Clips:
-        clips = Clips(self.pool, split, self.mix)
+    def _clips(self, pool: Pool, split: str) -> MixedClips:
+        clips = MixedClips(pool, split, self.mix)
         if clips.samples < 1:
             raise UserError(f"mix.clip_seconds={self.mix.clip_seconds}: a clip needs at least one sample")
         where = f"the {split} split of data={self.name} ({self.root})"
-        frames = self.pool.frames[self.pool.splits[self.pool.speaker] == corpus.SPLITS.index(split)]
+        frames = pool.frames[pool.splits[pool.speaker] == SPLITS.index(split)]
         if len(frames) and frames.max() < clips.samples:
             raise UserError(
                 f"mix.clip_seconds={self.mix.clip_seconds} is longer than every utterance of {where}; "
@@ -176,7 +275,7 @@ class ClipDataModule(pl.LightningDataModule):
                 + (f", {self.mix.min_active:.0%} of it active (mix.min_active)" if self.mix.min_active else "")
                 + f", but mix.counts asks for {most} at a time: use a corpus with more speakers, or smaller mix.counts"
             )
-        for sex, number in zip(corpus.SEXES, clips.roster.of_sex, strict=True):
+        for sex, number in zip(SEXES, clips.roster.of_sex, strict=True):
             if number < most:
-                log.warning("%s has %d speakers of sex %s: its mixtures are not balanced by sex", where, number, sex)
+                log.warning("%s has %d speakers of sex %s: its clips are not balanced by sex", where, number, sex)
         return clips

@@ -1,30 +1,48 @@
-"""From an utterance's file to its samples, or to the reason why it is left out."""
+"""Decode an utterance's file into samples, or find the reason why it is damaged."""
 
-import os
-import wave
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
+import joblib
 import numpy as np
 import soundfile
 from tqdm import tqdm
 
+from speaker_count.data import headers
 from speaker_count.data.activity import active_before
 from speaker_count.data.corpus import Corpus
 
+LONGEST_HOURS = 24  # of an utterance; a forged header could ask for any amount of memory
 DECODED_AHEAD = 64  # utterances in memory at a time
 
 
-def decoded(corpus: Corpus, sample_rate: int) -> Iterator[tuple[np.ndarray, np.ndarray] | str]:
-    """Each utterance's samples and their activity, or the reason why it has none, in the corpus's order.
+class Decoded(NamedTuple):
+    """What an utterance's file holds.
 
-    The samples are to be used before the next utterance is asked for.
+    Attributes:
+        sha256: of the file.
+        speech: the samples, `(samples,)` int16, and their activity, `(frames + 1,)` int32 as from
+            `activity.active_before`; or the reason why the file is damaged.
     """
-    buffers = [Buffer() for _ in range(DECODED_AHEAD)]  # fresh memory for each would take a twentieth of the time
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+    sha256: bytes
+    speech: tuple[np.ndarray, np.ndarray] | str
+
+
+def decoded(corpus: Corpus, sample_rate: int) -> Iterator[Decoded]:
+    """What the file of each utterance holds, in the corpus's order.
+
+    Samples are valid only until the next utterance is taken: buffers are reused.
+
+    Args:
+        sample_rate: in Hz; an utterance with another rate counts as damaged.
+    """
+    buffers = [Buffer() for _ in range(DECODED_AHEAD)]  # allocating memory for each would add a twentieth of the time
     with (
-        ThreadPoolExecutor(workers) as threads,  # soundfile decodes without the interpreter's lock
+        ThreadPoolExecutor(joblib.cpu_count()) as threads,  # soundfile decodes without the interpreter's lock
         tqdm(total=len(corpus.paths), desc="decoding", unit="utterance", disable=None) as bar,
     ):
         for start in range(0, len(corpus.paths), DECODED_AHEAD):
@@ -35,32 +53,55 @@ def decoded(corpus: Corpus, sample_rate: int) -> Iterator[tuple[np.ndarray, np.n
 
 
 class Buffer:
-    """Memory for the samples of one utterance after the other."""
+    """Memory that is reused for the samples of one utterance after another."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.samples = np.empty(0, np.int16)
 
     def of(self, frames: int) -> np.ndarray:
+        """`(frames,)` int16; the values are left over from the last utterance."""
         if len(self.samples) < frames:
             self.samples = np.empty(frames, np.int16)
         return self.samples[:frames]
 
 
-def _decode_one(path: Path, sample_rate: int, buffer: Buffer) -> tuple[np.ndarray, np.ndarray] | str:
+def sha256_of(path: str | Path) -> bytes:
+    """The SHA-256 of a file; empty if the file cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return b""
+
+
+def _decode_one(path: Path, sample_rate: int, buffer: Buffer) -> Decoded:
+    # first: if the file is replaced now, its hash will not be that of the new content
+    return Decoded(sha256_of(path), _speech(path, sample_rate, buffer))
+
+
+def _speech(path: Path, sample_rate: int, buffer: Buffer) -> tuple[np.ndarray, np.ndarray] | str:
     try:
         with soundfile.SoundFile(path) as file:
+            kind = path.suffix[1:].upper()
+            if file.format.removesuffix("EX") != kind:
+                return f"{file.format}, not {kind}"
+            if file.endian == "BIG":
+                return "big-endian WAV; only little-endian is read"
+            if not file.subtype.startswith("PCM_"):  # NaN would silently become zeros
+                return f"{file.subtype_info} samples; only integer PCM is read"
             if file.samplerate != sample_rate:
                 return f"{file.samplerate} Hz, not {sample_rate}"
             if file.channels != 1:
                 return f"{file.channels} channels, not one"
-            if file.subtype in ("FLOAT", "DOUBLE"):
-                return "floating-point samples; only integer PCM is read"  # NaN would turn into zeros without a word
-            expected = file.frames
+            if file.frames > LONGEST_HOURS * 3600 * sample_rate:
+                return f"its header claims {file.frames / sample_rate / 3600:,.0f} h of speech"
             samples = file.read(out=buffer.of(file.frames))
-        if path.suffix.lower() == ".wav":  # of a truncated one, soundfile reads what is left without a word
-            with wave.open(str(path)) as header:
-                expected = header.getnframes()
-    except (OSError, soundfile.SoundFileError, wave.Error, EOFError) as error:
+            # soundfile silently returns the rest of a truncated WAV file, and as much as a FLAC file claims
+            expected = headers.wav_frames(path) if kind == "WAV" else file.frames
+            md5 = headers.flac_md5(path) if kind == "FLAC" else b""
+            if any(md5) and headers.md5_of(file, samples) != md5:
+                return "its samples are not those that were encoded (MD5)"
+    except (OSError, soundfile.SoundFileError) as error:
         return str(error).removeprefix(f"Error opening {str(path)!r}: ")
     if len(samples) == 0:
         return "empty"

@@ -1,8 +1,8 @@
-"""A small synthetic corpus, laid out as LibriSpeech: eSpeak NG reads sentences in many voices.
+"""A small synthetic corpus in LibriSpeech's layout: eSpeak NG reads sentences in many voices.
 
-It shows that everything works on a machine without a corpus. Its speakers are one synthesiser with other settings:
+It shows that everything works on a machine without a corpus. Its speakers are one synthesiser with different settings:
 scores on it say nothing about real speech. eSpeak NG (GPL-3) comes with the extra `demo` and runs in a process of its
-own; what it says depends on what it said before, so the whole corpus is one series of calls, the same each time.
+own. Its output depends on its earlier output, so the whole corpus is one series of calls, the same each time.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import filelock
 import numpy as np
@@ -20,15 +20,15 @@ import soundfile
 from speaker_count.errors import UserError
 
 log = logging.getLogger(__name__)
-MARK = "; speaker_count demo corpus"  # first line of its SPEAKERS.TXT, with what it was made of
-VERSION = 1  # of the corpus: another one is made anew
+MARK = "; speaker_count demo corpus"  # begins the first line of its SPEAKERS.TXT; version and sizes follow
+VERSION = 1  # of the corpus: a corpus of another version is made again
 SUBSET = "demo"
-# without those that are breathy (f2, f3 and f5 among them): their noise is another one in each process
+# breathy variants (f2, f3, f5 and others) are left out: their noise differs from process to process
 VARIANTS = {
     "F": ("f1", "f4", "Annie", "Andrea", "anika", "belinda", "linda", "steph"),
     "M": ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8"),
 }
-PITCHES = (50, 30, 70, 40, 60)  # per cent of a voice's range; they and the rates change once all variants were used
+PITCHES = (50, 30, 70, 40, 60)  # per cent of a voice's range; pitch and rate change once all variants have been used
 RATES = (165, 185, 150, 200, 175)  # words a minute
 MOST_SPEAKERS = 2 * min(len(variants) * len(PITCHES) for variants in VARIANTS.values())
 
@@ -44,9 +44,13 @@ class Speaker(NamedTuple):
 
 
 def speakers(number: int) -> list[Speaker]:
-    """That many different voices, female and male in turn."""
+    """The first voices of the demo corpus, all different, female and male in turn.
+
+    Raises:
+        UserError: fewer than two, or more than eSpeak NG has.
+    """
     if not 2 <= number <= MOST_SPEAKERS:
-        raise UserError(f"data.synthesize.speakers={number}: eSpeak NG gives 2 to {MOST_SPEAKERS} voices")
+        raise UserError(f"data.synthesize.speakers={number}: expected 2 to {MOST_SPEAKERS}, the number of voices")
     made = []
     for row in range(number):
         sex = "FM"[row % 2]
@@ -56,11 +60,12 @@ def speakers(number: int) -> list[Speaker]:
 
 
 def synthesize(root: Path, sample_rate: int, speakers: int = 48, utterances: int = 6) -> None:
-    """Make the corpus below `root`, unless it is there; it appears whole or not at all.
+    """Make the corpus below `root`, unless it exists; it appears whole or not at all.
 
     Args:
-        speakers: how many voices, half of each sex.
-        utterances: sentences of each, most of them between three and five seconds long.
+        sample_rate: in Hz.
+        speakers: number of voices, half of each sex.
+        utterances: sentences per voice, most of them between three and five seconds long.
 
     Raises:
         UserError: eSpeak NG is not installed, or the folder cannot be written.
@@ -74,11 +79,23 @@ def synthesize(root: Path, sample_rate: int, speakers: int = 48, utterances: int
             if written.startswith(f"{mark}\n"):
                 return
             if root.is_dir() and any(root.iterdir()) and not written.startswith(MARK):
-                raise UserError(f"{root} holds something else than the demo corpus: give another data.root=DIR")
-            log.info("making the demo corpus of synthetic speech in %s", root)
+                raise UserError(
+                    f"{root} holds other files than the demo corpus: name another folder with data.root=DIR"
+                )
+            log.info("synthesising the demo corpus in %s", root)
             partial = root.with_name(f".{root.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
-            command = [sys.executable, "-m", __name__, partial / "LibriSpeech", speakers, utterances, sample_rate, mark]
+            command = [
+                sys.executable,
+                "-P",
+                "-m",
+                __name__,
+                partial / "LibriSpeech",
+                speakers,
+                utterances,
+                sample_rate,
+                mark,
+            ]
             child = subprocess.run(list(map(str, command)), stderr=subprocess.PIPE, text=True)
             if child.returncode:
                 raise UserError(f"cannot make the demo corpus: {child.stderr.strip().splitlines()[-1]}")
@@ -89,7 +106,7 @@ def synthesize(root: Path, sample_rate: int, speakers: int = 48, utterances: int
 
 
 def main() -> None:
-    """What the process of its own does; it imports eSpeak NG, this package's other code never does."""
+    """Make the corpus, in the only process that imports eSpeak NG."""
     folder, mark = Path(sys.argv[1]), sys.argv[5]
     number, utterances, sample_rate = map(int, sys.argv[2:5])
     try:
@@ -97,7 +114,7 @@ def main() -> None:
 
         voice = ESpeak()
     except ImportError as error:
-        sys.exit(f"{error}; it comes with the extra demo: pip install 'speaker-count[demo]'")
+        sys.exit(f"{error}; install the extra demo: pip install 'speaker-count[demo]'")
     rate = np.gcd(voice.sample_rate, sample_rate)
     lines = [mark, ";ID |SEX| SUBSET | MINUTES | NAME"]
     for row, speaker in enumerate(speakers(number)):
@@ -121,7 +138,7 @@ class ESpeak:
     SYNCHRONOUS, UTF8 = 2, 1
     RATE, VOLUME, PITCH = 1, 2, 3
 
-    def __init__(self):
+    def __init__(self) -> None:
         import espeakng_loader
 
         self.library = ctypes.CDLL(espeakng_loader.get_library_path())
@@ -131,21 +148,22 @@ class ESpeak:
             sys.exit(f"eSpeak NG does not start with the data in {self.data}")
         self._chunks: list[np.ndarray] = []
         signature = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-        self._callback = signature(self._collect)  # kept, or it is collected while the library calls it
+        self._callback = signature(self._collect)  # without a reference, Python would free it under the library
         self.library.espeak_SetSynthCallback(self._callback)
 
-    def _collect(self, samples, number: int, events) -> int:
+    def _collect(self, samples: Any, number: int, events: Any) -> int:
         if number > 0:
             self._chunks.append(np.ctypeslib.as_array(samples, (number,)).copy())
         return 0
 
     def say(self, text: str, speaker: Speaker) -> np.ndarray:
         """`(samples,)` float64 in the range of 16 bits, at `sample_rate`."""
-        if not (self.data / "voices" / "!v" / speaker.variant).is_file():  # it would take another voice without a word
+        # eSpeak NG would silently take another voice
+        if not (self.data / "voices" / "!v" / speaker.variant).is_file():
             sys.exit(f"this eSpeak NG has no voice variant {speaker.variant}")
         self._chunks = []
         self.library.espeak_SetVoiceByName(f"en-us+{speaker.variant}".encode())
-        self.library.espeak_SetParameter(self.VOLUME, 50, 0)  # at its default of 100, some voices are clipped
+        self.library.espeak_SetParameter(self.VOLUME, 50, 0)  # some voices clip at the default of 100
         self.library.espeak_SetParameter(self.RATE, speaker.rate, 0)
         self.library.espeak_SetParameter(self.PITCH, speaker.pitch, 0)
         encoded = text.encode()

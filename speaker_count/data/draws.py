@@ -1,4 +1,4 @@
-"""Random numbers by name: any of them can be drawn without those before it, and no NumPy version changes them."""
+"""Random numbers by name: each can be drawn without the numbers before it, and is the same in every NumPy version."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,29 +9,33 @@ ROUNDS = 10  # of Philox
 FACTORS = np.array([0xD2E7470EE14C6C93, 0xCA5A826395121157], np.uint64)
 KEY_STEPS = np.array([0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B], np.uint64)
 LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
-SORTED_AT_ONCE = 2**23  # numbers; below, a permutation comes whole
-DRAWN_AT_ONCE = 2**16  # items, which fit into the cache
+SORTED_AT_ONCE = 2**23  # numbers in one piece of a permutation
+DRAWN_AT_ONCE = 2**16  # items; their words fit into the cache
 
 
 def words(name: str, items: np.ndarray, per_item: int) -> np.ndarray:
     """`(items, per_item)` uint32: the words of these items in the stream `name`.
 
-    The stream is Philox4x64-10 (Salmon et al. 2011), keyed by the SHA-256 of its name; an item begins at a counter of
-    its own, so that it can be drawn without the others. Only raw words are used: NumPy may change how it makes other
-    numbers of them.
+    The stream is Philox4x64-10 (Salmon et al. 2011), keyed by the SHA-256 of its name. Each item has its own range of
+    counters, so that it can be drawn without the others. Only raw words are used: NumPy may change how it derives other
+    numbers from them.
+
+    Args:
+        items: `(items,)` int64.
+        per_item: words of 32 bits for each item.
     """
     key = np.frombuffer(hashlib.sha256(name.encode()).digest()[:16], "<u8").astype(np.uint64)
     blocks = -(-per_item // 8)  # one counter gives four words of 64 bits
-    if len(items) and (np.diff(items) == 1).all():  # in a row, NumPy's own generator is several times faster
+    if len(items) and (np.diff(items) == 1).all():  # NumPy's generator draws consecutive items several times faster
         raw = np.random.Philox(key=key, counter=int(items[0]) * blocks).random_raw(len(items) * blocks * 4)
     else:
-        counters = items[:, None] * blocks + np.arange(1, blocks + 1)  # NumPy counts before it draws
+        counters = items[:, None] * blocks + np.arange(1, blocks + 1)  # NumPy increments before it draws
         raw = _philox(key, counters.astype(np.uint64).reshape(-1))
     return raw.astype("<u8", copy=False).view("<u4").reshape(len(items), blocks * 8)[:, :per_item]
 
 
 def _philox(key: np.ndarray, counters: np.ndarray) -> np.ndarray:
-    """`(counters, 4)` uint64: the block of each counter below 2^64."""
+    """`(counters, 4)` uint64: the block of each counter; counters lie below 2^64."""
     zeros = np.zeros_like(counters)
     block = counters, zeros, zeros, zeros
     for _ in range(ROUNDS):
@@ -55,15 +59,15 @@ def below(word: np.ndarray, bound: int | np.ndarray) -> np.ndarray:
 
 
 def permutation(name: str, length: int) -> np.ndarray:
-    """The numbers below `length` in an order that follows from `name` alone, `(length,)` int64."""
+    """The numbers below `length`, shuffled by the stream `name`, `(length,)` int64."""
     return np.concatenate([*permuted(name, length)])
 
 
 def permuted(name: str, length: int) -> Iterator[np.ndarray]:
-    """The same in pieces, one behind the other, for lengths that are too much for the memory.
+    """The same permutation in consecutive pieces, for lengths that exceed the memory.
 
-    The numbers are sorted by a random key each. A piece is those whose keys lie in one range; for each piece all keys
-    are drawn anew, 10^8 of them in a few seconds.
+    Each number has a random key, and the numbers are sorted by their keys. A piece holds the numbers whose keys lie in
+    one range; for each piece all keys are drawn again, 10^8 of them in a few seconds.
     """
     pieces = -(-length // SORTED_AT_ONCE)
     for piece in range(pieces):

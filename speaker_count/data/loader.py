@@ -1,7 +1,8 @@
-"""The clips of a split, and batches of them: one render a batch, on a thread ahead of the step."""
+"""The clips of a split, and batches of them: each batch is rendered once, on a thread ahead of the step."""
 
 import hashlib
 import itertools
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,87 +11,136 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speaker_count.data import draws, mixing
+from speaker_count.data import draws, mixing, planning
+from speaker_count.data.planning import Plan
 from speaker_count.data.pool import Pool
 from speaker_count.data.roster import Roster
 
-RENDERED_AT_ONCE = 128  # clips, before they are handed from one thread to the other; as many again are ahead of them
+RENDERED_AT_ONCE = 128  # clips that the thread hands over at a time, with as many again rendered ahead
 PLANNED_AHEAD = 8192  # clips
-MAPPED_FOR_GOOD = 2**37  # bytes of samples: 1200 h, whose page tables are 256 MB
+MAPPED_FOR_GOOD = 2**37  # bytes of samples: 1200 h, whose page tables take 256 MB; larger pools are mapped again
 
 Batch = dict[str, Tensor]
 
 
-class Clips:
-    """The clips of one split; pickles to the pool's path and the index, never to samples."""
+class Clips(ABC):
+    """The clips of one split: their plan, and their samples.
 
-    def __init__(self, pool: Pool, split: str, mix: mixing.Mix):
-        self.pool, self.split, self.mix = pool, split, mix
-        self.samples = round(mix.clip_seconds * pool.sample_rate)
-        self.roster = Roster.of(pool, split, self.samples, mix.min_active)
+    Attributes:
+        split: its name.
+        mix: how the clips are drawn and mixed.
+        samples: length of a clip.
+    """
+
+    split: str
+    mix: mixing.Mix
+    samples: int
 
     def __len__(self) -> int:
         return self.mix.clips[self.split]
 
     @property
+    @abstractmethod
     def speakers(self) -> int:
-        """How many speakers the clips are drawn from."""
-        return len(self.roster.speakers)
+        """The number of speakers that the clips are drawn from."""
 
-    def plan(self, start: int = 0, stop: int | None = None, epoch: int = 0) -> mixing.Plan:
-        """Clips `start` to `stop`; `epoch` matters only to training clips that are fresh in each."""
+    @abstractmethod
+    def plan_of(self, index: np.ndarray, epoch: int = 0, activity: bool = True) -> Plan:
+        """The plan of the clips with these numbers, in this order.
+
+        Args:
+            index: `(clips,)` int64.
+            epoch: matters only to training clips that are fresh in each epoch.
+            activity: look up how active each crop is; rendering does not need it.
+        """
+
+    @abstractmethod
+    def render(self, plan: Plan) -> np.ndarray:
+        """`(clips, samples)` int16."""
+
+    @abstractmethod
+    def sources(self, plan: Plan) -> list[np.ndarray]:
+        """Each clip's voices, `(count, samples)` int16, as the clip holds them.
+
+        Raises:
+            UserError: the clips are stored without their separate voices.
+        """
+
+    def plan(self, start: int = 0, stop: int | None = None, epoch: int = 0) -> Plan:
+        """The plan of clips `start` to `stop`; `epoch` as in `plan_of`."""
         return self.plan_of(np.arange(start, len(self) if stop is None else stop), epoch)
 
-    def plan_of(self, index: np.ndarray, epoch: int = 0, activity: bool = True) -> mixing.Plan:
-        """The clips of these numbers, in this order; without their activity it is enough to render them."""
-        if self.pool.samples.nbytes > MAPPED_FOR_GOOD:
-            self.pool.map()
-        return mixing.plan(
-            self.pool,
-            self.split,
-            self.mix.seed,
-            epoch if self.split == "train" and self.mix.fresh_each_epoch else 0,
-            index,
-            counts=self.mix.counts,
-            samples=self.samples,
-            roster=self.roster,
-            gain_db=self.mix.gain_db,
-            level_db=self.mix.level_db,
-            activity=activity,
-        )
-
-    def render(self, plan: mixing.Plan) -> np.ndarray:
-        """`(clips, samples)` int16."""
-        return mixing.mix(self.pool, plan).clips
-
-    def sources(self, plan: mixing.Plan) -> list[np.ndarray]:
-        """Each clip's voices, `(count, samples)` int16: as they are heard in it, each alone."""
-        return mixing.sources(self.pool, plan)
-
-    def batches(self, batch_size: int = 128) -> Iterator[tuple[mixing.Plan, np.ndarray]]:
-        """All clips in plan order, with their plan, a few at a time."""
+    def batches(self, batch_size: int = 128) -> Iterator[tuple[Plan, np.ndarray]]:
+        """All clips in plan order, batch by batch, with their plan."""
         for start in range(0, len(self), batch_size):
             plan = self.plan(start, min(start + batch_size, len(self)))
             yield plan, self.render(plan)
 
     def sha256(self) -> str:
-        """Of all clips in plan order, as little-endian 16-bit integers."""
+        """The SHA-256 of all clips in plan order, as little-endian 16-bit integers."""
         digest = hashlib.sha256()
         for _, clips in self.batches():
             digest.update(clips.astype("<i2", copy=False).data)
         return digest.hexdigest()
 
 
+class MixedClips(Clips):
+    """Clips that are mixed from a pool; they pickle to the pool's path and the roster, never to samples.
+
+    Attributes:
+        pool: the decoded speech.
+        roster: the speakers, utterances and crops that the clips are drawn from.
+    """
+
+    def __init__(self, pool: Pool, split: str, mix: mixing.Mix) -> None:
+        self.pool, self.split, self.mix = pool, split, mix
+        self.samples = round(mix.clip_seconds * pool.sample_rate)
+        self.roster = Roster.of(pool, split, self.samples, mix.min_active)
+
+    @property
+    def speakers(self) -> int:
+        """The number of speakers that the clips are drawn from."""
+        return len(self.roster.speakers)
+
+    def plan_of(self, index: np.ndarray, epoch: int = 0, activity: bool = True) -> Plan:
+        """As `Clips.plan_of`."""
+        if self.pool.samples.nbytes > MAPPED_FOR_GOOD:
+            self.pool.map()
+        return planning.plan(
+            self.pool,
+            self.split,
+            self.mix.seed,
+            epoch if self.split == "train" and self.mix.fresh_each_epoch else 0,
+            index,
+            roster=self.roster,
+            counts=self.mix.counts,
+            samples=self.samples,
+            gain_db=self.mix.gain_db,
+            level_db=self.mix.level_db,
+            activity=activity,
+        )
+
+    def render(self, plan: Plan) -> np.ndarray:
+        """`(clips, samples)` int16."""
+        return mixing.mix(self.pool, plan).clips
+
+    def sources(self, plan: Plan) -> list[np.ndarray]:
+        """Each clip's voices, `(count, samples)` int16, as the clip holds them."""
+        return mixing.sources(self.pool, plan)
+
+
 class ClipLoader:
     """Batches of clips, planned and rendered on a background thread while the step computes.
 
     A batch is a dictionary: `waveform` `(batch, samples)` int16, `count` `(batch,)` int64 (how many people speak) and
-    `index` `(batch,)` int64 (the clip's number in the plan). Which clips there are does not depend on `batch_size` or
-    on `ranks`. The position within an epoch is state, so that training goes on where it was.
+    `index` `(batch,)` int64 (the clip's number in the plan). Neither `batch_size` nor `ranks` changes the clips of an
+    epoch. The position within an epoch is state, so that training resumes where it stopped.
 
     Args:
         batch_size: clips in a batch of all ranks together.
-        order_seed: shuffles the clips, anew in each epoch; None: plan order.
+        order_seed: shuffles the clips, differently in each epoch; None: plan order.
+        rank, ranks: which part of every batch this loader yields, and of how many.
+        pin_memory: put batches into page-locked memory, from which GPUs copy faster.
     """
 
     def __init__(
@@ -101,34 +151,43 @@ class ClipLoader:
         rank: int = 0,
         ranks: int = 1,
         pin_memory: bool = False,
-    ):
+    ) -> None:
         self.clips, self.batch_size, self.order_seed = clips, batch_size, order_seed
         self.rank, self.ranks, self.pin_memory = rank, ranks, pin_memory
         self.epoch = 0
-        self._position = {"epoch": 0, "batch": 0}  # how many batches of which epoch were taken
+        self._position = {"epoch": 0, "batch": 0}  # the epoch, and how many of its batches were taken
         self._resume: dict[str, int] | None = None
 
-    batch_sampler = None  # Lightning looks for it where there is a sampler
+    batch_sampler = None  # Lightning looks for this attribute beside `sampler`
 
     @property
     def sampler(self) -> "ClipLoader":
-        """Lightning tells the sampler of a loader which epoch it is; here, that is the loader itself."""
+        """The loader itself: Lightning sets the epoch of a loader's sampler."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
+        """Set the epoch that the next iteration yields."""
         self.epoch = epoch
 
     def state_dict(self) -> dict[str, int]:
+        """The position: `epoch`, and `batch`, the number of its batches that were taken."""
         return self._position
 
     def load_state_dict(self, state: dict[str, int]) -> None:
+        """Resume at a position; the next iteration of that epoch skips the batches that were taken.
+
+        Raises:
+            ValueError: there is no such position.
+        """
+        if not (state["epoch"] >= 0 and 0 <= state["batch"] <= len(self)):
+            raise ValueError(f"batch {state['batch']} of epoch {state['epoch']} does not exist")
         self._resume = state
 
     def __len__(self) -> int:
         return -(-len(self.clips) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        # runs when the first batch is asked for: by then Lightning has set the epoch and the position
+        # this runs at the first batch: Lightning has set the epoch and the position by then
         epoch = self.epoch
         resume, self._resume = self._resume, None
         before = resume["batch"] % len(self) if resume and resume["epoch"] == epoch else 0
@@ -138,20 +197,20 @@ class ClipLoader:
             self._position = {"epoch": epoch, "batch": taken}
             yield batch
 
-    def _plans(self, epoch: int, taken: int) -> Iterator[mixing.Plan]:
-        """This rank's part of the plan of each batch that is not taken yet."""
+    def _plans(self, epoch: int, taken: int) -> Iterator[Plan]:
+        """This rank's part of the plan of each remaining batch."""
         for numbers in self._numbers(epoch, taken * self.batch_size):
             chunk = self.clips.plan_of(numbers, epoch, activity=False)
             for start in range(0, len(chunk), self.batch_size):
                 yield chunk[start + self.rank : start + self.batch_size : self.ranks]
 
     def _numbers(self, epoch: int, begin: int) -> Iterator[np.ndarray]:
-        """Which clips come, without the first `begin`: whole batches, some at a time."""
+        """The numbers of an epoch's clips in order, without the first `begin`: whole batches, several at a time."""
         step, end = self.batch_size * max(1, PLANNED_AHEAD // self.batch_size), len(self.clips)
         if self.order_seed is None:
             yield from (np.arange(start, min(start + step, end)) for start in range(begin, end, step))
             return
-        left = np.zeros(0, np.int64)  # of the piece before, too few for a batch
+        left = np.zeros(0, np.int64)  # the rest of the last piece, too small for a batch
         for piece in draws.permuted(f"order/{self.order_seed}/{epoch}", end):
             left, begin = np.concatenate([left, piece[begin:]]), max(0, begin - len(piece))
             whole = len(left) - len(left) % self.batch_size
@@ -160,14 +219,14 @@ class ClipLoader:
         if len(left):
             yield left
 
-    def _batch(self, plan: mixing.Plan) -> Batch:
+    def _batch(self, plan: Plan) -> Batch:
         arrays = {"waveform": self.clips.render(plan), "count": plan.count, "index": plan.index}
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return {name: tensor.pin_memory() for name, tensor in tensors.items()} if self.pin_memory else tensors
 
 
 def _ahead(items: Iterator[Batch], at_once: int) -> Iterator[Batch]:
-    """The same items, made on one background thread before they are asked for, some of them at once."""
+    """The same items, made ahead on one background thread, `at_once` of them at a time."""
 
     def some() -> list[Batch]:
         return list(itertools.islice(items, at_once))

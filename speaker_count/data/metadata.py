@@ -1,4 +1,4 @@
-"""The table of a split's clips: where each comes from, as written beside the files and as read again."""
+"""The table of a split's clips, which says where each clip comes from: written beside the files, and read back."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,34 +8,52 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from speaker_count.data.corpus import SEXES
-from speaker_count.data.mixing import Plan
-from speaker_count.data.pool import Pool
+from speaker_count import files
+from speaker_count.data.mixing import Mix
+from speaker_count.data.planning import Plan
+from speaker_count.data.pool import Speech
+from speaker_count.labels import SEXES
+
+COLUMNS = pa.schema(  # those that are read back
+    {
+        "Waveform": pa.string(),
+        "Speakers": pa.int64(),
+        "speaker_ids": pa.list_(pa.string()),
+        "utterances": pa.list_(pa.string()),
+        "starts": pa.list_(pa.int64()),
+        "sexes": pa.string(),
+        "activity": pa.list_(pa.float32()),
+        "gains": pa.list_(pa.float32()),
+        "scale": pa.float32(),
+        "sha256": pa.string(),
+    }
+)
 
 
 def wav_name(split: str, index: int) -> str:
-    """Of a clip's file, as in the paper: `Audio_Validation12.wav`."""
+    """The name of a clip's file, as in the paper: `Audio_Validation12.wav`."""
     return f"Audio_{split.capitalize()}{index}.wav"
 
 
 def file_names(split: str) -> tuple[str, str]:
-    """Of the table's files."""
+    """The names of the table's Parquet and CSV files."""
     return f"metadata_{split}.parquet", f"metadata_{split}.csv"
 
 
 def of_plan(
-    pool: Pool, split: str, counts: Sequence[int], plan: Plan, clipped: np.ndarray, sha256: Sequence[str]
+    pool: Speech, split: str, counts: Sequence[int], plan: Plan, clipped: np.ndarray, sha256: Sequence[str]
 ) -> pa.Table:
-    """Where clips come from, a row each: the paper's columns (with capitals), and ours.
+    """Where clips come from, one row per clip: the paper's columns (with capitals), and ours.
 
-    `Waveform` (the file), `Speakers` (how many), `Speakers Sex` (such as `MMF`), `F` and `M` (how many of each),
-    `Speakers_Class` (the count's place in `counts`); and with one value a voice, in the order in which they are
-    summed, `speaker_ids`, `utterances`, `starts` (samples), `sexes`, `activity` (share of the crop) and `gains`;
-    `scale` (what the sum was multiplied with), `clipped` (samples that went beyond 16 bits), `sha256` (of the file).
+    The paper's: `Waveform` (the file), `Speakers` (how many), `Speakers Sex` (such as `MMF`), `F` and `M` (how many of
+    each), `Speakers_Class` (the count's place in `counts`). Ours with one value per voice, in the order of the sum:
+    `speaker_ids`, `utterances`, `starts` (samples), `sexes`, `activity` (share of the crop), `gains`. Ours with one
+    value per clip: `scale` (the factor of the sum), `clipped` (samples beyond 16 bits), `sha256` (of the file).
 
     Args:
-        plan: with the scale that was used.
+        plan: with the scale that rendering used.
         clipped: `(clips,)` int64.
+        sha256: of each clip's file.
     """
     women, men = ((plan.sexes == sex).sum(axis=1) for sex in range(len(SEXES)))
     heard = np.arange(plan.speakers.shape[1]) < plan.count[:, None]
@@ -66,36 +84,65 @@ def of_plan(
 
 
 def contents(table: pa.Table) -> tuple[bytes, bytes]:
-    """Of the table's files: Parquet, and CSV with the values of a list joined by spaces."""
+    """The contents of the table's files: Parquet, and CSV with the values of a list joined by spaces.
+
+    Names come from the corpus: in the CSV file, one that a spreadsheet would compute has an apostrophe before it.
+    """
     parquet, csv = pa.BufferOutputStream(), pa.BufferOutputStream()
     pq.write_table(table, parquet)
     joined = [
         pc.binary_join(column.cast(pa.list_(pa.string())), " ") if pa.types.is_list(column.type) else column
         for column in table.columns
     ]
+    for place in map(table.column_names.index, ("speaker_ids", "utterances")):
+        joined[place] = pc.replace_substring_regex(joined[place], f"({files.FORMULA})", r"'\1")
     unquoted = pyarrow.csv.WriteOptions(quoting_style="needed")
     pyarrow.csv.write_csv(pa.table(joined, table.column_names), csv, unquoted)
     return parquet.getvalue().to_pybytes(), csv.getvalue().to_pybytes()
 
 
+def read(content: bytes, split: str, mix: Mix) -> pa.Table:
+    """The columns of `COLUMNS`, from the contents of the Parquet file.
+
+    Raises:
+        ValueError, KeyError, ArrowException: it is not the table of a split's clips of this mix.
+    """
+    table = pq.read_table(pa.BufferReader(content), columns=COLUMNS.names).select(COLUMNS.names).cast(COLUMNS)
+    lists = [column for column in table.columns if pa.types.is_list(column.type)]
+    if any(column.null_count for column in (*table.columns, *map(pc.list_flatten, lists))):
+        raise ValueError("a value is missing")
+    clips = mix.clips[split]
+    if len(table) != clips or table["Waveform"].to_pylist() != [wav_name(split, index) for index in range(clips)]:
+        raise ValueError(f"it does not list the {clips} clips of the {split} split in their order")
+    count = table["Speakers"].to_numpy()
+    if not np.isin(count, mix.counts).all():
+        raise ValueError(f"it has other numbers of speakers than {list(mix.counts)}")
+    for voices in (*map(pc.list_value_length, lists), pc.utf8_length(table["sexes"])):
+        if not np.array_equal(voices, count):
+            raise ValueError("it does not name every voice of its clips")
+    if not {*"".join(table["sexes"].to_pylist())} <= {*SEXES}:
+        raise ValueError(f"it has other sexes than {' and '.join(SEXES)}")
+    return table
+
+
 def names(tables: Iterable[pa.Table], column: str) -> np.ndarray:
-    """All that stand in a column of lists, sorted."""
+    """The distinct values in a column of lists, sorted."""
     return np.unique(np.concatenate([_flat(table, column).astype(str) for table in tables]))
 
 
 def plan(table: pa.Table, speakers: np.ndarray, utterances: np.ndarray, most: int, samples: int) -> Plan:
-    """The plan that a table was made of; its scale is the one that was used.
+    """The plan that a table was written from, with the scale that rendering used.
 
     Args:
-        speakers, utterances: sorted names, whose rows are the plan's.
-        most: voices that a clip can have.
+        speakers, utterances: sorted names; the plan's rows are positions in them.
+        most: the largest number of voices in a clip.
         samples: length of a clip.
     """
     count = np.array(table["Speakers"])
     heard = np.arange(most) < count[:, None]
 
     def voices(values: np.ndarray, silent: int, kind: type) -> np.ndarray:
-        padded = np.full(heard.shape, silent, kind)
+        padded: np.ndarray = np.full(heard.shape, silent, kind)
         padded[heard] = values
         return padded
 
@@ -115,5 +162,6 @@ def plan(table: pa.Table, speakers: np.ndarray, utterances: np.ndarray, most: in
 
 
 def _flat(table: pa.Table, column: str) -> np.ndarray:
-    """The values of a column of lists, one behind the other."""
-    return pc.list_flatten(table[column]).to_numpy(zero_copy_only=False)
+    """The values of a column of lists, concatenated."""
+    values: np.ndarray = pc.list_flatten(table[column]).to_numpy(zero_copy_only=False)
+    return values

@@ -1,30 +1,30 @@
-"""Who can be drawn in a split, and where their crops can begin."""
+"""The speakers, utterances and crops that clips of a split can be drawn from."""
 
 import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from speaker_count.data.corpus import SPLITS
 from speaker_count.data.pool import Pool
+from speaker_count.labels import SPLITS
 
-LOOKED_AT_ONCE = 2**20  # frames of activity
+FRAMES_AT_ONCE = 2**20  # of activity
 
 
 @dataclass(frozen=True)
 class Roster:
-    """Who can be drawn: the speakers of a split, by sex, with their utterances that are at least a clip long.
+    """The speakers of a split, by sex, with their utterances that are at least a clip long.
 
-    The places at which a crop can begin are counted through, utterance after utterance. They come in runs of places
-    that follow one another: one run an utterance, or more where only active crops are wanted.
+    A place is a sample at which a crop can begin. Places are numbered utterance by utterance, and form runs of
+    consecutive samples: one run per utterance, or several if only active crops are drawn.
 
     Attributes:
-        speakers: `(speakers,)` rows in the pool, the first sex's in the pool's order, then the second's.
-        first_of_sex, of_sex: `(sexes,)` where each sex begins in `speakers`, and how many it has.
-        first, utterance_count: `(speakers,)` where a speaker begins in `utterances`, and how many they have.
-        utterances: rows in the pool.
-        starts, starts_before: `(utterances,)` how many places a crop can begin at, and how many come before.
-        run_start, run_before: `(runs,)` the sample at which a run begins, and how many places come before.
+        speakers: `(speakers,)` rows in the pool; those of the first sex in the pool's order, then those of the second.
+        first_of_sex, of_sex: `(sexes,)` each sex's first position in `speakers`, and its number of speakers.
+        first, utterance_count: `(speakers,)` each speaker's first position in `utterances`, and number of utterances.
+        utterances: `(utterances,)` rows in the pool.
+        starts, starts_before: `(utterances,)` the number of places in an utterance, and in all utterances before it.
+        run_start, run_before: `(runs,)` the first sample of a run, and the number of places in all runs before it.
     """
 
     speakers: np.ndarray
@@ -40,6 +40,12 @@ class Roster:
 
     @classmethod
     def of(cls, pool: Pool, split: str, samples: int, min_active: float | None = None) -> "Roster":
+        """The roster of a split.
+
+        Args:
+            samples: length of a clip.
+            min_active: as in `Mix`.
+        """
         wanted = (pool.splits[pool.speaker] == SPLITS.index(split)) & (pool.frames >= samples)
         utterances = np.flatnonzero(wanted)
         owner = pool.speaker[utterances]
@@ -68,20 +74,26 @@ class Roster:
         )
 
     def place(self, utterances: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-        """The first sample of the crops that begin at these places of their utterances."""
+        """The first samples of crops, within their utterances.
+
+        Args:
+            utterances: positions in `utterances`.
+            ranks: the rank of each crop's place among the places of its utterance; the shape of both is the result's.
+        """
         places = self.starts_before[utterances] + ranks
         run = np.searchsorted(self.run_before, places, side="right") - 1
-        return self.run_start[run] + places - self.run_before[run]
+        first: np.ndarray = self.run_start[run] + places - self.run_before[run]
+        return first
 
 
 def _active_runs(
     pool: Pool, utterances: np.ndarray, samples: int, min_active: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where crops can begin that are active enough, as runs: position in `utterances`, first sample, and length."""
+    """The runs of places whose crops are active enough: position in `utterances`, first sample, and length."""
     last = pool.frames[utterances] - samples
-    frames = last // pool.frame_length + 1  # in which a crop may begin
+    frames = last // pool.frame_length + 1  # frames that hold a place
     before = np.cumsum(frames) - frames
-    pieces = np.append(np.flatnonzero(np.diff(before // LOOKED_AT_ONCE, prepend=-1)), len(utterances))
+    pieces = np.append(np.flatnonzero(np.diff(before // FRAMES_AT_ONCE, prepend=-1)), len(utterances))
     runs = [(np.zeros(0, np.int64),) * 3]
     for begin, end in itertools.pairwise(pieces.tolist()):
         position = np.repeat(np.arange(begin, end), frames[begin:end])
@@ -94,4 +106,5 @@ def _active_runs(
         starts = frame[first] * pool.frame_length
         stops = np.minimum((frame[final] + 1) * pool.frame_length, last[position[first]] + 1)
         runs.append((position[first], starts, stops - starts))
-    return tuple(np.concatenate(column) for column in zip(*runs, strict=True))
+    positions, starts, lengths = (np.concatenate(column) for column in zip(*runs, strict=True))
+    return positions, starts, lengths

@@ -1,8 +1,8 @@
-"""Clips as files: a folder that `speaker-count clips` writes, and from which a net can be trained.
+"""Clips as files: a folder that `speaker-count clips` writes, and that nets can be trained from.
 
-`Audio_Train0.wav`, ... are the clips: 16 bits, mono, the numbers that training streams. `metadata_train.parquet` and
-`.csv` tell where each comes from. `clips.json` tells what the folder is; the SHA-256 of the metadata stand in it once
-all is there.
+`Audio_Train0.wav`, ... are the clips: 16 bits, mono, the samples that training streams. `metadata_train.parquet` and
+`.csv` say where each clip comes from. `clips.json` describes the folder, and holds the SHA-256 of the metadata once the
+folder is complete.
 """
 
 import dataclasses
@@ -16,32 +16,47 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from speaker_count.data import metadata
-from speaker_count.data.corpus import SPLITS
 from speaker_count.data.loader import Clips
-from speaker_count.data.mixing import Mix, Plan
+from speaker_count.data.mixing import Mix
+from speaker_count.data.planning import Plan
 from speaker_count.errors import UserError
+from speaker_count.labels import SPLITS
 
 SCHEMA = 1
 DESCRIPTION = "clips.json"
 HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
-REQUIRED = {"arguments", "corpus_sha256", "speakers", "sample_rate", "mix", "metadata", "synthetic"}
-AT_ONCE = 256  # clips that a thread takes
+FIELDS: dict[str, Any] = {
+    "arguments": list,
+    "corpus_sha256": str,
+    "speakers": dict,
+    "sample_rate": int,
+    "mix": dict,
+    "metadata": dict | None,
+    "synthetic": bool,
+}
+MOST_SAMPLES = 2**31 - HEADER.size  # of a clip: a WAV file counts its bytes in 32 bits
+AT_ONCE = 256  # clips that a thread takes at a time
 
 
 def wav_header(samples: int, sample_rate: int) -> bytes:
-    """What stands before the samples in a 16-bit mono WAV file."""
+    """The header of a 16-bit mono WAV file.
+
+    Args:
+        samples: number of samples that follow.
+        sample_rate: in Hz.
+    """
     sizes = (16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)  # PCM, one channel, two bytes a sample
     return HEADER.pack(b"RIFF", HEADER.size - 8 + 2 * samples, b"WAVE", b"fmt ", *sizes, b"data", 2 * samples)
 
 
 def choices(mix: Mix, sample_rate: int) -> dict[str, Any]:
-    """What decides which clips are made of some speech, by the key of the override that gives it."""
+    """The values that determine the clips of a corpus, by the keys of their overrides."""
     values = dataclasses.asdict(mix)
     values |= {f"clips.{split}": values["clips"][split] for split in SPLITS}
     del values["name"], values["clips"]
@@ -50,64 +65,95 @@ def choices(mix: Mix, sample_rate: int) -> dict[str, Any]:
 
 
 def overrides(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """The overrides that turn the `choices` that are given into those that are wanted."""
+    """The overrides that turn the `choices` in `given` into those in `wanted`."""
     changed = {key: value for key, value in wanted.items() if value != given[key]}
     return [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in changed.items()]
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """What a folder's `clips.json` says; `mix` is a `Mix`.
+    """The values in a folder's `clips.json`; `mix` is a `Mix`.
 
     Raises:
-        UserError: there is none, it is torn, or of another schema.
+        UserError: the file is missing, damaged, or of another schema.
     """
     path = folder / DESCRIPTION
     try:
-        description = json.loads(path.read_text())
+        description: dict[str, Any] = json.loads(path.read_text())
         schema = description["schema"]
         if schema == SCHEMA:
-            lacking = REQUIRED.difference(description)
-            if lacking:
-                raise ValueError(f"no {', '.join(sorted(lacking))}")
+            _check(description)
             description["mix"] = Mix(**description["mix"])
+            if description["mix"].clip_seconds * description["sample_rate"] > MOST_SAMPLES:
+                raise ValueError("a clip is longer than a WAV file can be")
     except OSError as error:
         raise UserError(
             f"{folder} holds no clips: cannot read {path} ({error.strerror}). "
             f"`speaker-count clips data=... out={folder}` writes them"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is torn ({error}), so that nobody knows which clips these are: delete {folder}, and write it again"
-        ) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({error}): delete {folder} and write the clips again") from error
     if schema != SCHEMA:
         raise UserError(f"{path} has schema {schema}, this version reads {SCHEMA}: write the clips to another folder")
     return description
 
 
+def _check(description: Mapping[str, Any]) -> None:
+    """Check the values that are relied on; `Mix` checks its own.
+
+    Raises:
+        ValueError: some are missing or of another kind.
+    """
+    lacking = FIELDS.keys() - description
+    if lacking:
+        raise ValueError(f"no {', '.join(sorted(lacking))}")
+    odd = [key for key, kind in FIELDS.items() if not isinstance(description[key], kind)]
+    if not odd:
+        names = [name for split in SPLITS for name in metadata.file_names(split)]
+        fits = {
+            "arguments": all(isinstance(word, str) for word in description["arguments"]),
+            "speakers": all(isinstance(description["speakers"].get(split), int) for split in SPLITS),
+            "sample_rate": 1 <= description["sample_rate"] <= MOST_SAMPLES,
+            "metadata": description["metadata"] is None or description["metadata"].keys() >= {*names},
+        }
+        odd = [key for key in fits if not fits[key]]
+    if odd:
+        raise ValueError(f"no valid {', '.join(odd)}")
+
+
 class WavFolder:
     """Clips in files, opened by their metadata; it pickles to the folder's path.
 
-    It takes the pool's place where clips are not mixed any more; of the speech, it has what the metadata name.
+    It takes the pool's place if clips are read instead of mixed. It knows speakers and utterances only by the names in
+    the metadata.
 
     Attributes:
-        mix, sample_rate: how the clips were mixed.
+        path: the folder.
+        mix, sample_rate: how the clips were mixed; in Hz.
+        samples: length of a clip.
         sha256: of the corpus, as in `Pool`.
-        synthetic: whether the speech was made by a machine.
-        drawn_from: by split, from how many speakers its clips were drawn.
-        speakers, utterances: the names of those that are heard, sorted.
-        plans: by split, with rows in `speakers` and `utterances` and the scale that was used.
+        samples_sha256: of the metadata, which hold the SHA-256 of each clip.
+        synthetic: whether the speech is a synthesiser's.
+        drawn_from: by split, the number of speakers that the clips were drawn from.
+        speakers, utterances: the names of those in the clips, sorted.
+        plans: by split, with rows in `speakers` and `utterances` and the scale that rendering used.
+
+    Raises:
+        UserError: the folder holds no clips, is incomplete, or its metadata are missing or altered.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         description = read_description(self.path)
-        command = ["speaker-count", "clips", *description["arguments"], f"out={self.path}"]
-        self._again = f"write them again with: {shlex.join(command)}"
+        command = shlex.join(["speaker-count", "clips", *description["arguments"], f"out={self.path}"])
+        self._repair = f"to repair the folder, run: {command}"
         if description["metadata"] is None:
-            raise UserError(f"{self.path} does not hold all of its clips yet; {self._again}")
+            raise UserError(f"{self.path} does not hold all of its clips yet; to complete it, run: {command}")
+        self.mix: Mix = description["mix"]
         tables = {split: self._table(split, description["metadata"]) for split in SPLITS}
-        self.mix, self.sample_rate = description["mix"], description["sample_rate"]
-        self.sha256, self.drawn_from = description["corpus_sha256"], description["speakers"]
+        self.sample_rate: int = description["sample_rate"]
+        self.sha256: str = description["corpus_sha256"]
+        self.samples_sha256 = hashlib.sha256(json.dumps(description["metadata"], sort_keys=True).encode()).hexdigest()
+        self.drawn_from: dict[str, int] = description["speakers"]
         self.synthetic: bool = description["synthetic"]
         self.samples = round(self.mix.clip_seconds * self.sample_rate)
         self.speakers, self.utterances = (
@@ -123,7 +169,7 @@ class WavFolder:
             for name, sha256 in zip(table["Waveform"].to_pylist(), table["sha256"].to_pylist(), strict=True)
         }
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return WavFolder, (self.path,)
 
     def _table(self, split: str, sha256: Mapping[str, str]) -> pa.Table:
@@ -133,34 +179,39 @@ class WavFolder:
             try:
                 contents[name] = (self.path / name).read_bytes()
             except FileNotFoundError as error:
-                raise UserError(f"{self.path / name} is missing; {self._again}") from error
+                raise UserError(f"{self.path / name} is missing; {self._repair}") from error
             if hashlib.sha256(contents[name]).hexdigest() != sha256[name]:
-                raise UserError(f"{self.path / name} is altered; {self._again}")
-        return pq.read_table(pa.BufferReader(contents[parquet]))
+                raise UserError(f"{self.path / name} is altered; {self._repair}")
+        try:
+            return metadata.read(contents[parquet], split, self.mix)
+        except (ValueError, KeyError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{self.path / parquet} is damaged ({reason}); {self._repair}") from error
 
     def verify(self, mix: Mix, sample_rate: int) -> None:
-        """See that these are the clips that are asked for; read them all, and compare their SHA-256.
+        """Check that the clips are those of a mix; read all of them, and compare their SHA-256.
 
         Raises:
-            UserError: they were mixed otherwise, or some are missing or altered.
+            UserError: they were mixed differently, or some are missing or altered.
         """
         needed = overrides(choices(self.mix, self.sample_rate), choices(mix, sample_rate))
         if needed:
-            raise UserError(f"{self.path} holds other clips than those asked for; give {' '.join(needed)}")
+            raise UserError(f"the clips in {self.path} were mixed differently; to use them, add {' '.join(needed)}")
         names = list(self._sha256_of)
         slices = [names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)]
         damage: list[tuple[str, str]] = []
         with tqdm(total=len(names), desc="verifying", unit="clip", disable=None) as bar:
-            for some, found in zip(slices, in_threads(self._damage, slices, cores()), strict=True):
+            for some, found in zip(slices, in_threads(self._damage, slices, joblib.cpu_count()), strict=True):
                 damage += found
                 bar.update(len(some))
-        told = []
+        problems = []
         for kind in ("missing", "altered"):
             files = [name for name, how in damage if how == kind]
             if files:
-                told.append(f"{len(files)} {'clip is' if len(files) == 1 else 'clips are'} {kind}, {files[0]} for one")
-        if told:
-            raise UserError(f"{self.path}: {'; '.join(told)}; {self._again}")
+                clips = f"1 clip is {kind} ({files[0]})"
+                problems.append(clips if len(files) == 1 else f"{len(files)} clips are {kind} ({files[0]}, ...)")
+        if problems:
+            raise UserError(f"{self.path}: {'; '.join(problems)}; {self._repair}")
 
     def _damage(self, names: Sequence[str]) -> list[tuple[str, str]]:
         return [(name, clip) for name in names if isinstance(clip := self._load(name), str)]
@@ -170,8 +221,10 @@ class WavFolder:
         size = HEADER.size + 2 * self.samples
         try:
             with open(f"{self.path}/{name}", "rb") as file:
-                content = file.read(size + 1)  # not all of a file that grew
-        except FileNotFoundError:
+                if os.fstat(file.fileno()).st_size != size:
+                    return "altered"
+                content = file.read()
+        except (FileNotFoundError, IsADirectoryError):
             return "missing"
         if len(content) != size or hashlib.sha256(content).hexdigest() != self._sha256_of[name]:
             return "altered"
@@ -181,49 +234,50 @@ class WavFolder:
         """A clip, `(samples,)` int16.
 
         Raises:
-            UserError: its file is not there any more, or not as it was.
+            UserError: its file is missing or altered.
         """
         name = metadata.wav_name(split, index)
         clip = self._load(name)
         if isinstance(clip, str):
-            raise UserError(f"{self.path / name} is {clip}; {self._again}")
+            raise UserError(f"{self.path / name} is {clip}; {self._repair}")
         return clip
 
 
 class WavClips(Clips):
-    """The clips of one split, from their files; it pickles to the folder's path."""
+    """The clips of one split, from their files; they pickle to the folder's path.
 
-    def __init__(self, folder: WavFolder, split: str):
-        self.pool, self.split, self.mix, self.samples = folder, split, folder.mix, folder.samples
+    Attributes:
+        folder: the folder that holds the files.
+    """
+
+    def __init__(self, folder: WavFolder, split: str) -> None:
+        self.folder, self.split, self.mix, self.samples = folder, split, folder.mix, folder.samples
 
     @property
     def speakers(self) -> int:
-        return self.pool.drawn_from[self.split]
+        """The number of speakers that the clips were drawn from."""
+        return self.folder.drawn_from[self.split]
 
     def plan_of(self, index: np.ndarray, epoch: int = 0, activity: bool = True) -> Plan:
-        """The clips of these numbers, the same ones in every epoch."""
-        return self.pool.plans[self.split][index]
+        """As `Clips.plan_of`; files hold the same clips in every epoch, and their activity."""
+        return self.folder.plans[self.split][index]
 
     def render(self, plan: Plan) -> np.ndarray:
         """`(clips, samples)` int16."""
         clips = np.empty((len(plan), self.samples), np.int16)
         for row, index in enumerate(plan.index.tolist()):
-            clips[row] = self.pool.read(self.split, index)
+            clips[row] = self.folder.read(self.split, index)
         return clips
 
     def sources(self, plan: Plan) -> list[np.ndarray]:
-        raise UserError(f"{self.pool.path} holds clips, not the voices that they were mixed of")
+        """Raises UserError: files hold clips, not their voices."""
+        raise UserError(f"{self.folder.path} holds mixed clips, not their separate voices")
 
 
 def in_threads(function: Callable, items: Iterable, workers: int) -> Iterator:
-    """As `map`, on several threads; where one fails, those that have not begun are left."""
+    """As `map`, on several threads; after an error, the remaining items are cancelled."""
     with ThreadPoolExecutor(workers) as threads:
         try:
             yield from threads.map(function, items)
         finally:
             threads.shutdown(cancel_futures=True)
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -11,15 +11,15 @@ class SpectrogramCNN(nn.Module):
 
     Args:
         classes: number of logits.
-        channels: of each block.
-        dropout: after each block; 0 for none.
+        channels: number of channels of each block.
+        dropout: dropout probability after each block; 0 for none.
     """
 
-    def __init__(self, classes: int, channels: Sequence[int], dropout: Sequence[float]):
+    def __init__(self, classes: int, channels: Sequence[int], dropout: Sequence[float]) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for inputs, outputs, probability in zip([1, *channels[:-1]], channels, dropout, strict=True):
-            # pooling first gives the same function, and ReLU a quarter of the work
+            # pooling before ReLU computes the same function and leaves ReLU a quarter of the work
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.MaxPool2d(2), nn.ReLU()]
             if probability:
                 layers.append(Dropout(probability))
@@ -30,16 +30,19 @@ class SpectrogramCNN(nn.Module):
         """`(batch, 1, frequency, time)` in decibels -> logits `(batch, classes)`."""
         features = self.features(spectrogram)  # (batch, channels, frequency, time)
         with torch.autocast(features.device.type, enabled=False):  # a bfloat16 logit has three digits: too many ties
-            return self.classifier(features.float().mean(dim=(2, 3)))  # (batch, classes)
+            logits: Tensor = self.classifier(features.float().mean(dim=(2, 3)))  # (batch, classes)
+        return logits
 
 
 class Dropout(nn.Dropout):
-    """Dropout, but for bfloat16 on a CPU from 16 random bits an element (PyTorch's mask takes a fifth of such a step).
+    """Dropout that draws 16 random bits per element for bfloat16 on a CPU, and is PyTorch's own elsewhere.
 
-    The probability is then rounded to a multiple of 2**-16.
+    PyTorch's mask takes a fifth of a bfloat16 training step. With 16 bits, the probability is rounded to a multiple of
+    2**-16.
     """
 
     def forward(self, features: Tensor) -> Tensor:
+        """Any shape -> the same shape; the kept elements are scaled by `1 / (1 - p)` in training."""
         if not self.training or self.p == 1 or features.dtype != torch.bfloat16 or features.device.type != "cpu":
             return super().forward(features)
         words = torch.empty(-(-features.numel() // 4), dtype=torch.int64).random_(-(2**63), None)

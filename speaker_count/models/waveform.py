@@ -1,7 +1,6 @@
 """One-dimensional convolutional nets on the waveform."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ class WaveformCNN(nn.Module):
     Args:
         classes: number of logits.
         stages: (channels, convolutions) of each stage.
-        pool_last_stage: max pooling after the last stage too.
+        pool_last_stage: whether max pooling follows the last stage too.
         first_channels, first_kernel, first_stride: of the first convolution, which has no padding.
     """
 
@@ -28,14 +27,14 @@ class WaveformCNN(nn.Module):
         first_channels: int = 32,
         first_kernel: int = 80,
         first_stride: int = 16,
-    ):
+    ) -> None:
         super().__init__()
-        layers = _convolution(1, first_channels, first_kernel, stride=(1, first_stride), pool=True)
+        layers = _convolution(1, first_channels, first_kernel, stride=first_stride, pool=True)
         channels = first_channels
         for number, (width, convolutions) in enumerate(stages, start=1):
             pooled = pool_last_stage or number < len(stages)
             for left in reversed(range(convolutions)):
-                layers += _convolution(channels, width, 3, padding=(0, 1), pool=pooled and not left)
+                layers += _convolution(channels, width, 3, padding=1, pool=pooled and not left)
                 channels = width
         self.features = nn.Sequential(*layers).to(memory_format=torch.channels_last)
         self.classifier = nn.Linear(channels, classes)
@@ -43,22 +42,21 @@ class WaveformCNN(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """`(batch, 1, samples)` float in [-1, 1) -> logits `(batch, classes)`."""
         first, *others = self.features
-        # of a single channel PyTorch cannot tell the layout
+        # PyTorch cannot infer the memory layout of a single channel
         features = first(waveform[:, :, None]).contiguous(memory_format=torch.channels_last)
         for layer in others:
             features = layer(features)  # (batch, channels, 1, time)
-        return self.classifier(features.mean(dim=(2, 3)))  # (batch, classes)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        for name, parameter in self.named_parameters():
-            stored = state_dict.get(prefix + name)
-            if stored is not None and stored.dim() == parameter.dim() - 1:  # written with one-dimensional convolutions
-                state_dict[prefix + name] = stored[:, :, None]
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        logits: Tensor = self.classifier(features.mean(dim=(2, 3)))  # (batch, classes)
+        return logits
 
 
-def _convolution(channels: int, width: int, kernel: int, pool: bool, **options: tuple[int, int]) -> list[nn.Module]:
-    """Over time, in two dimensions of which one has length 1: PyTorch is faster at these on a CPU."""
-    # pooling first gives the same function, and ReLU a quarter of the work
+def _convolution(
+    channels: int, width: int, kernel: int, pool: bool, stride: int = 1, padding: int = 0
+) -> list[nn.Module]:
+    """Convolution over time, batch norm, pooling and ReLU, in two dimensions: on a CPU, PyTorch computes convolutions
+    of height 1 faster than one-dimensional ones.
+    """
+    convolution = nn.Conv2d(channels, width, (1, kernel), stride=(1, stride), padding=(0, padding))
+    # pooling before ReLU computes the same function and leaves ReLU a quarter of the work
     pooling = [nn.MaxPool2d((1, 4))] if pool else []
-    return [nn.Conv2d(channels, width, (1, kernel), **options), nn.BatchNorm2d(width), *pooling, nn.ReLU()]
+    return [convolution, nn.BatchNorm2d(width), *pooling, nn.ReLU()]

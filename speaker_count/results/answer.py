@@ -1,10 +1,10 @@
-"""What came out, in sentences: waveform or spectrogram, which net, at what cost, and the paper's conclusion."""
+"""The answer in sentences: waveform or spectrogram, which net, at what cost, and the paper's conclusion."""
 
 from speaker_count.results.comparison import Comparison, Entry
 from speaker_count.results.tables import signed
 
 PAPER_CLIPS, PAPER_EPOCHS = 100_000, 10
-Answer = list[tuple[str, str]]  # questions and what is to be said to each
+Answer = list[tuple[str, str]]  # questions and their answers
 
 
 def answer(comparison: Comparison) -> Answer:
@@ -25,85 +25,89 @@ def _kinds(comparison: Comparison) -> str:
     waveform, spectrogram = comparison.best_of("waveform"), comparison.best_of("spectrogram")
     if waveform is None or spectrogram is None:
         there, missing = ("waveform", "spectrogram") if waveform else ("spectrogram", "waveform")
-        return f"Only {there} nets were run on these clips; no {missing} net, so this is left open."
+        return f"Only {there} nets were run on these clips and no {missing} net, so the question stays open."
     difference = comparison.difference(waveform, spectrogram)
     scores = (
-        f"The best waveform net, {waveform.name}, is right on {waveform.accuracy} of the test clips, the best "
+        f"The best waveform net, {waveform.name}, is right on {waveform.accuracy} of the test clips, and the best "
         f"spectrogram net, {spectrogram.name}, on {spectrogram.accuracy}."
     )
-    if difference.holds_zero:
-        return f"It cannot be told. {scores} Their difference, {signed(difference)}, may be chance."
+    if difference.contains_zero:
+        return f"Not distinguishable. {scores} The interval of their difference, {signed(difference)}, contains 0."
     ahead = "Waveform" if difference.value > 0 else "Spectrogram"
     return f"{ahead}. {scores} The difference is {signed(difference)}."
 
 
 def _nets(comparison: Comparison, best: Entry) -> str:
-    people = comparison.result["data"]["speakers"]["test"]
-    intervals = f"Intervals (95 %) are over the {people} test speakers, not over the clips."
+    people = comparison.result.data["speakers"]["test"]
+    intervals = f"The 95 % intervals resample the {people} test speakers, not the clips."
     others = comparison.scored[1:]
     if not others:
-        return f"Only {best.name} was run: {best.accuracy} of the test clips. {intervals}"
+        return f"Only {best.name} was run. It is right on {best.accuracy} of the test clips. {intervals}"
     even = [net.name for net in others if not net.distinguishable]
     if even:
         lead = f"{best.name} has the best score, {best.accuracy}"
         return f"{lead}, but is not distinguishable from {_list(even)}. {intervals}"
     second = others[0]
-    lead = comparison.difference(best, second)
-    return f"{best.name}, {best.accuracy}: ahead of {second.name} by {signed(lead)} and of all others. {intervals}"
+    ahead = signed(comparison.difference(best, second))
+    return f"{best.name}, {best.accuracy}: ahead of {second.name} by {ahead}, and of all others. {intervals}"
 
 
 def _cost(comparison: Comparison, best: Entry) -> str:
     def cost(net: Entry) -> str:
-        time = f"{net.minutes:.0f} minutes" if net.minutes >= 10 else f"{net.minutes:.1f} minutes"
-        return f"{net.name}: {net.results[0]['parameters']:,} parameters, {time} of training on {_device(net)}"
+        minutes = net.minutes or 0
+        time = f"{minutes:.0f} minutes" if minutes >= 10 else f"{minutes:.1f} minutes"
+        return f"{net.name}: {net.results[0].parameters:,} parameters, {time} of training on {_device(net)}"
 
-    # the smallest net that is not worse, where there is one
+    # the smallest net that is not distinguishable from the best, if there is one
     even = [net for net in comparison.scored[1:] if not net.distinguishable]
-    smaller = [net for net in even if net.results[0]["parameters"] < best.results[0]["parameters"]]
+    smaller = [net for net in even if net.results[0].parameters < best.results[0].parameters]
     text = cost(best) + "."
     if smaller:
-        smallest = min(smaller, key=lambda net: net.results[0]["parameters"])
-        text += f" The smallest that is not distinguishable from it is {cost(smallest)}."
+        smallest = min(smaller, key=lambda net: net.results[0].parameters)
+        text += f" The smallest net that is not distinguishable from it is {cost(smallest)}."
     return text
 
 
 def _device(net: Entry) -> str:
-    device = net.results[0]["device"]
+    device = net.results[0].device
     return "a CPU" if device == "cpu" else f"a {device.upper()}"
 
 
 def conclusion(comparison: Comparison) -> str:
-    """What is to be said of the paper's two claims: waveform nets are better, and M5 is the best of them."""
+    """Whether the paper's two claims hold: waveform nets are better, and M5 is the best of them."""
     waveform, spectrogram = comparison.best_of("waveform"), comparison.best_of("spectrogram")
     claims = []
     if waveform and spectrogram:
         difference = comparison.difference(waveform, spectrogram)
-        verdict = "cannot be told from chance" if difference.holds_zero else None
+        verdict = "is neither shown nor refuted: they are not distinguishable" if difference.contains_zero else None
         verdict = verdict or ("holds" if difference.value > 0 else "does not hold")
-        claims.append(f"That waveform nets do better than spectrogram nets {verdict}.")
+        claims.append(f"The claim that waveform nets do better than spectrogram nets {verdict}.")
     else:
-        claims.append("That waveform nets do better than spectrogram nets was not tried on these clips.")
+        claims.append("The claim that waveform nets do better than spectrogram nets was not tested on these clips.")
     m5 = next((net for net in comparison.scored if net.model == "m5"), None)
     best = comparison.best
     if m5 is None or len(comparison.scored) == 1:
-        claims.append("That M5 is the best of all was not tried.")
+        claims.append("The claim that M5 is the best net was not tested.")
     elif m5 is best:
         even = [net.name for net in comparison.scored[1:] if not net.distinguishable]
         claims.append(
-            f"That M5 is the best of all: it has the best score, but is not distinguishable from {_list(even)}."
+            f"M5 has the best score, but is not shown to be the best net: it is not distinguishable from {_list(even)}."
             if even
-            else "That M5 is the best of all holds."
+            else "The claim that M5 is the best net holds."
         )
     elif m5.distinguishable:
-        claims.append(f"That M5 is the best of all does not hold: {best.name} is better.")
+        claims.append(f"The claim that M5 is the best net does not hold: {best.name} is better.")
     else:
-        claims.append(f"That M5 is the best of all cannot be told: {best.name} scores higher, within chance.")
+        claims.append(
+            f"The claim that M5 is the best net is neither shown nor refuted: {best.name} scores higher, "
+            "but is not distinguishable from M5."
+        )
     result = comparison.result
-    clips, epochs = result["mix"]["clips"]["train"], result["epochs"]
+    clips, epochs = result.mix["clips"]["train"], result.epochs
     if clips < PAPER_CLIPS or epochs < PAPER_EPOCHS:
         claims.append(
-            f"These nets had {clips:,} training clips and {epochs} epoch{'s' * (epochs != 1)}, the paper's "
-            f"{PAPER_CLIPS:,} and {PAPER_EPOCHS}: read it with that in mind."
+            f"These nets had {clips:,} training clips and {epochs} epoch{'s' * (epochs != 1)}; the paper's had "
+            f"{PAPER_CLIPS:,} and {PAPER_EPOCHS}."
         )
     return " ".join(claims)
 
@@ -111,9 +115,9 @@ def conclusion(comparison: Comparison) -> str:
 def _baselines(comparison: Comparison) -> str:
     baselines = [entry for entry in comparison.entries if entry.kind == "baseline" and entry.accuracy]
     if not baselines:
-        return "Not known: the corpus is not at hand, so that nothing could be fitted to the clips' energy."
+        return "Not known: the corpus is not available, so no baseline could be fitted to the clips' energy."
     known = ", ".join(f"{entry.name} ({entry.hears}) {entry.accuracy}" for entry in baselines)
-    text = f"What hears no speech is right on so many test clips: {known}."
+    text = f"Speech-blind baselines are right on these shares of the test clips: {known}."
     beaten = [
         f"Not shown to be better than {baseline.name}: {_list(nets)}."
         for baseline in baselines

@@ -1,4 +1,4 @@
-"""Nets on the same clips: which is best, by how much, and whether that can be told from chance."""
+"""Nets on the same clips: which is best, by how much, and whether the difference may be chance."""
 
 import csv
 import json
@@ -8,39 +8,39 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 
-from speaker_count.results import statistics, tables
+from speaker_count.errors import printable
+from speaker_count.results import predictions, statistics, tables
+from speaker_count.results.record import RunResult
 from speaker_count.results.statistics import Interval
-
-Result = Mapping[str, Any]
 
 
 @dataclass
 class Entry:
-    """A net, over its seeds; or a baseline, which has neither results nor a history.
+    """A net with the runs of all its seeds; or a baseline, which has neither results nor histories.
 
     Attributes:
-        name: of the net, with what was changed in it.
+        name: name of the net, with the overrides that distinguish it.
         kind: `waveform`, `spectrogram` or `baseline`.
-        hears: what it is told of a clip.
-        results: a seed each, in their order.
-        histories: of each seed, the rows of `metrics.csv`.
-        predicted: of each seed that has them, `(clips,)` predicted counts of the test clips, in plan order.
-        probabilities: likewise, `(clips, classes)`.
-        correct: `(clips,)`, how many of the seeds are right, from 0 to 1; None without predictions.
-        accuracy: on the test clips.
-        difference: to the best net's accuracy, on the same clips and resamples; None for the best one.
-        p_value: of McNemar's test against the best net, between the first seeds.
-        beaten_by: names of baselines that it is not shown to be better than.
-        scores: of a baseline, `accuracy` and `loss`, each by split.
+        hears: its input, in words.
+        results: one for each seed, in order of the seeds.
+        histories: rows of `metrics.csv`, for each seed.
+        predicted: `(clips,)` predicted counts of the test clips in plan order, for each seed that has predictions.
+        probabilities: `(clips, classes)`, for the same seeds.
+        correct: `(clips,)`, the share of seeds that are right on each clip, from 0 to 1; None without predictions.
+        accuracy: accuracy on the test clips.
+        difference: difference to the best net's accuracy, on the same clips and resamples; None for the best net.
+        p_value: p-value of McNemar's test against the best net, between the first seeds.
+        beaten_by: names of the baselines that it is not shown to beat.
+        scores: `accuracy` and `loss` of a baseline, each by split.
     """
 
     name: str
     kind: str
     paper_name: str | None = None
     hears: str = ""
-    results: list[Result] = field(default_factory=list)
+    results: list[RunResult] = field(default_factory=list)
     histories: list[list[dict[str, float]]] = field(default_factory=list)
     predicted: list[np.ndarray] = field(default_factory=list)
     probabilities: list[np.ndarray] = field(default_factory=list)
@@ -49,28 +49,28 @@ class Entry:
     difference: Interval | None = None
     p_value: float | None = None
     beaten_by: list[str] = field(default_factory=list)
-    scores: Result = field(default_factory=dict)
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def mean(self, split: str, metric: str) -> float | None:
-        """Of a metric at the last epoch, over the seeds; None where it was not measured."""
+        """Mean of a metric at the last epoch over the seeds; None if it was not measured."""
         if self.kind == "baseline":
             return self.scores[metric][split]
-        values = [result["last"][split].get(metric) for result in self.results]
-        return None if None in values else float(np.mean(values))
+        values = [float(value) for result in self.results if (value := result.last.of(split).get(metric)) is not None]
+        return float(np.mean(values)) if len(values) == len(self.results) else None
 
     @property
     def minutes(self) -> float | None:
-        """Of training, over the seeds."""
-        return float(np.mean([result["fit_seconds"] for result in self.results])) / 60 if self.results else None
+        """Mean duration of training over the seeds."""
+        return float(np.mean([result.fit_seconds for result in self.results])) / 60 if self.results else None
 
     @property
     def model(self) -> str:
-        return self.results[0]["model"] if self.results else self.name
+        return self.results[0].model if self.results else self.name
 
     @property
     def distinguishable(self) -> bool:
-        """From the best net."""
-        return self.difference is not None and not self.difference.holds_zero
+        """Whether the difference to the best net is distinguishable from 0."""
+        return self.difference is not None and not self.difference.contains_zero
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Comparison:
         count: `(clips,)` true counts of the test clips; None without predictions.
         speakers: `(clips, voices)` integers, who speaks in each; -1 for nobody.
         sexes: `(clips,)` such as `MMF`.
-        trace: of the first predictions, the columns that say where each clip came from.
+        trace: the columns of the first predictions that say where each clip came from.
         notes: what a reader must know.
     """
 
@@ -95,8 +95,8 @@ class Comparison:
     resamples: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
-    def result(self) -> Result:
-        """One of the results: what all have in common can be read from it."""
+    def result(self) -> RunResult:
+        """One of the results, for what all of them have in common."""
         return self.entries[0].results[0]
 
     @property
@@ -116,12 +116,12 @@ class Comparison:
         return next((net for net in self.scored if net.kind == kind), None)
 
     def difference(self, first: Entry, second: Entry) -> Interval:
-        """Of two nets' accuracies, on the same clips and the same resamples."""
+        """Difference of two nets' accuracies on the same clips and the same resamples."""
         value = float(first.correct.mean() - second.correct.mean())
         return statistics.interval(value, self.resamples[first.name] - self.resamples[second.name])
 
     def by(self, entry: Entry, groups: Mapping[str, np.ndarray]) -> dict[str, Interval]:
-        """A net's accuracy within groups of clips, each `(clips,)` bool; without those that are empty."""
+        """A net's accuracy within groups of clips, each `(clips,)` bool; empty groups are left out."""
         groups = {name: group for name, group in groups.items() if group.any()}
         values = np.repeat(entry.correct[:, None], len(groups), axis=1)
         resamples = statistics.resampled_means(self.speakers, values, np.stack(list(groups.values()), axis=1))
@@ -131,34 +131,32 @@ class Comparison:
         }
 
 
-def compare(folders: Mapping[Path, Result]) -> Comparison:
+def compare(folders: Mapping[Path, RunResult]) -> Comparison:
     """Put runs on the same clips side by side, seeds of the same net together.
 
     Args:
         folders: of finished runs, with their results.
     """
     order = list(tables.paper())
-    by_net: dict[str, list[tuple[Path, Result]]] = {}
-    for folder, result in sorted(folders.items(), key=lambda item: item[1]["seed"]):
-        # a net is what is the same but for the seed
-        key = json.dumps([result["model"], result["epochs"], result["net"], result.get("changes", [])], sort_keys=True)
+    by_net: dict[str, list[tuple[Path, RunResult]]] = {}
+    for folder, result in sorted(folders.items(), key=lambda item: item[1].seed):
+        # runs that differ only in the seed are one net
+        key = json.dumps([result.model, result.epochs, result.net, result.changes], sort_keys=True)
         by_net.setdefault(key, []).append((folder, result))
-    runs = sorted(
-        by_net.values(), key=lambda seeds: (*_place(order, seeds[0][1]["model"]), seeds[0][1].get("changes", []))
-    )
+    runs = sorted(by_net.values(), key=lambda seeds: (*_place(order, seeds[0][1].model), seeds[0][1].changes))
     comparison = Comparison([])
     for seeds, changes in zip(runs, tables.differing([seeds[0][1] for seeds in runs]), strict=True):
         result = seeds[0][1]
         entry = Entry(
-            name=f"{result['model']} {changes}".strip(),
-            kind=result["kind"],
-            hears=f"the {result['kind']}",
-            paper_name=result["paper_name"],
+            name=f"{result.model} {changes}".strip(),
+            kind=result.kind,
+            hears=f"the {result.kind}",
+            paper_name=result.paper_name,
             results=[each for _, each in seeds],
             histories=[read_metrics(folder / "metrics.csv") for folder, _ in seeds],
         )
         while any(entry.name == other.name for other in comparison.entries):
-            entry.name += " *"  # what differs is no override: a config of one's own, say
+            entry.name += " *"  # the difference is not in the overrides but, say, in the user's own config
         for folder, _ in seeds:
             _add_predictions(comparison, entry, folder)
         comparison.entries.append(entry)
@@ -170,38 +168,38 @@ def _place(order: Sequence[str], model: str) -> tuple[int, str]:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a `metrics.csv`; none where it is not there or not one."""
+    """The rows of a `metrics.csv`; none if it is missing or damaged."""
     try:
         with open(path, newline="") as file:
-            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    except (OSError, ValueError, TypeError):
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    except (OSError, ValueError, TypeError, csv.Error):
         return []
+    return rows if all("epoch" in row for row in rows) else []
 
 
 def _add_predictions(comparison: Comparison, entry: Entry, folder: Path) -> None:
-    path = folder / "predictions.parquet"
+    path, result = folder / "predictions.parquet", entry.results[0]
     try:
-        columns = pq.read_schema(path).names
-        classes = [name for name in columns if name.startswith("p_")]
-        table = pq.read_table(path, columns=["index", "count", "predicted", *classes])
+        table = predictions.read(path, result)
         count = table["count"].to_numpy()
         if comparison.count is None:
-            trace = pq.read_table(path, columns=["speakers", "utterances", "starts", "sexes"]).to_pydict()
-            comparison.trace, comparison.count = trace, count
+            trace = predictions.read_trace(path, result, count)
             comparison.speakers = speaker_numbers(trace["speakers"])
             comparison.sexes = np.array([in_paper_order(sexes) for sexes in trace["sexes"]])
+            comparison.trace, comparison.count = trace, count
         if not np.array_equal(count, comparison.count):
-            raise ValueError("its clips are not the others'")
-    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are among them
-        reason = str(error).splitlines()[0]
-        comparison.notes.append(f"{folder.name}: no interval, because its predictions cannot be used ({reason}).")
+            raise ValueError("they are of other clips than the other runs'")
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:  # they may come from anywhere
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        note = f"{folder.name}: no interval, because its predictions cannot be used ({reason})."
+        comparison.notes.append(printable(note))
         return
     entry.predicted.append(table["predicted"].to_numpy())
-    entry.probabilities.append(np.stack([table[name].to_numpy() for name in classes], axis=1))
+    entry.probabilities.append(np.stack([table[name].to_numpy() for name in predictions.classes(result)], axis=1))
 
 
 def speaker_numbers(names: Sequence[Sequence[str]]) -> np.ndarray:
-    """`(clips, voices)` integers that name each clip's speakers, -1 where there is none."""
+    """`(clips, voices)` integers that name each clip's speakers, -1 for no voice."""
     numbers: dict[str, int] = {}
     table = np.full((len(names), max(map(len, names))), -1)
     for row, speakers in enumerate(names):
@@ -210,16 +208,18 @@ def speaker_numbers(names: Sequence[Sequence[str]]) -> np.ndarray:
 
 
 def in_paper_order(sexes: str) -> str:
-    """Such as `MMF`: men first, as the paper writes it."""
+    """A clip's sexes as the paper writes them, men first: `MMF`."""
     return "".join(sorted(sexes, reverse=True))
 
 
-def add_baseline(comparison: Comparison, name: str, hears: str, predicted: np.ndarray, scores: Result) -> None:
-    """Put a baseline beside the nets.
+def add_baseline(
+    comparison: Comparison, name: str, hears: str, predicted: np.ndarray, scores: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Add a baseline to the comparison.
 
     Args:
-        hears: what it is told of a clip.
-        predicted: `(clips,)` counts of the test clips, in plan order.
+        hears: its input, in words.
+        predicted: `(clips,)` predicted counts of the test clips, in plan order.
         scores: `accuracy` and `loss`, each by split.
     """
     entry = Entry(name, "baseline", hears=hears, scores=scores)
@@ -229,7 +229,7 @@ def add_baseline(comparison: Comparison, name: str, hears: str, predicted: np.nd
 
 
 def score(comparison: Comparison) -> None:
-    """Fill in accuracies, differences and what they say; all resamples are of the same speakers."""
+    """Fill in accuracies, differences and what follows from them; all entries share the resampled speakers."""
     for entry in comparison.entries:
         if entry.predicted:
             entry.correct = np.mean([predicted == comparison.count for predicted in entry.predicted], axis=0)

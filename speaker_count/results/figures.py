@@ -1,12 +1,13 @@
-"""Every figure of the report, from arrays. Drawn for paper, and for a page that may be light or dark.
+"""The figures of the report, drawn from arrays, for paper and for a page that may be light or dark.
 
-Colours are those of Okabe and Ito, which people who see colours differently can tell apart; lines differ in style too.
+Colours are those of Okabe and Ito, which colour-blind readers can distinguish; lines differ in style too.
 """
 
 import base64
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -15,7 +16,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from speaker_count import files
+from speaker_count.labels import FULL_SCALE, metric_key
 from speaker_count.results.statistics import Calibration, Interval
 
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW = (
@@ -28,7 +32,7 @@ INK = "#1f2328"  # of text and axes; on a page, the colour of its text
 ON_PAGE = "<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){svg{color:#e6edf3}}</style>"
 GREY = "#8c959f"
 MARKERS = "osD^vP*X"
-STYLE = {
+STYLE: dict[str, Any] = {
     "figure.constrained_layout.use": True,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -41,15 +45,18 @@ STYLE = {
     "grid.color": GREY,
     "grid.alpha": 0.25,
     "legend.frameon": False,
+    "text.parse_math": False,  # names of nets hold what users override
     "svg.fonttype": "none",
-    "svg.hashsalt": "speaker_count",  # the same figure, the same file
+    "svg.hashsalt": "speaker_count",  # the same figure gives the same file
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
 }
-plt.rcParams.update(STYLE)
-Histories = Sequence[Sequence[Mapping[str, float]]]  # of each seed, rows of metrics.csv
+plt.rcParams.update(STYLE)  # type: ignore[arg-type]
+Histories = Sequence[Sequence[Mapping[str, float]]]  # rows of metrics.csv, for each seed
 
 
-def new(rows: int = 1, columns: int = 1, width: float = 6.4, height: float = 3.2, **keys) -> tuple[Figure, np.ndarray]:
+def new(
+    rows: int = 1, columns: int = 1, width: float = 6.4, height: float = 3.2, **keys: Any
+) -> tuple[Figure, np.ndarray]:
     """A figure and its axes, `(rows, columns)`; sizes in inches."""
     return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **keys)
 
@@ -60,14 +67,15 @@ def save(figure: Figure, folder: Path, name: str) -> str:
     Returns:
         The SVG as a data URI; its text takes the colour that suits a light or a dark page.
     """
-    figure.savefig(folder / f"{name}.png", dpi=150, facecolor="white")
+    with files.replacing(folder / f"{name}.png") as partial:
+        figure.savefig(partial, dpi=150, facecolor="white", format="png")
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     plt.close(figure)
     svg = text.getvalue().replace(INK, "currentColor")
     head, rest = svg.split("<defs>", 1)
     svg = f"{head}{ON_PAGE}<defs>{rest}"
-    (folder / f"{name}.svg").write_text(svg)
+    files.write_text(folder / f"{name}.svg", svg)
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
@@ -75,7 +83,7 @@ def spectrogram(waveform: np.ndarray, sample_rate: int, title: str) -> Figure:
     """Waveform and spectrogram of a clip, `(samples,)` int16."""
     figure, ((above,), (below,)) = new(2, 1, height=4, sharex=True, height_ratios=[1, 2])
     seconds = np.arange(len(waveform)) / sample_rate
-    above.plot(seconds, waveform / 32_768, color=BLUE, linewidth=0.5)
+    above.plot(seconds, waveform / FULL_SCALE, color=BLUE, linewidth=0.5)
     above.set(ylabel="amplitude", title=title)
     power, frequencies, times = power_spectrogram(waveform, sample_rate)
     image = below.pcolormesh(times, frequencies / 1000, power, cmap="cividis", rasterized=True, shading="nearest")
@@ -89,7 +97,7 @@ def power_spectrogram(
     waveform: np.ndarray, sample_rate: int, window: int = 400, hop: int = 200
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Power in decibels `(frequencies, times)`, frequencies in Hz and times in s; the nets' window and hop."""
-    padded = np.pad(waveform / 32_768, window // 2, mode="reflect" if len(waveform) > window // 2 else "constant")
+    padded = np.pad(waveform / FULL_SCALE, window // 2, mode="reflect" if len(waveform) > window // 2 else "constant")
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
     power = np.abs(np.fft.rfft(frames * np.hanning(window + 1)[:-1], axis=1)) ** 2
     decibels = 10 * np.log10(np.maximum(power.T, 1e-10))
@@ -107,7 +115,7 @@ def thumbnail(waveform: np.ndarray, sample_rate: int) -> str:
 
 
 def counts(by_split: Mapping[str, Mapping[str, int]], height: float = 2.6) -> Figure:
-    """How many clips have each number of speakers, a panel a split."""
+    """How many clips have each number of speakers, one panel per split."""
     figure, axes = new(1, len(by_split), height=height, sharex=True)
     for panel, (split, numbers) in zip(axes[0], by_split.items(), strict=True):
         _bars(panel, numbers, split)
@@ -117,7 +125,7 @@ def counts(by_split: Mapping[str, Mapping[str, int]], height: float = 2.6) -> Fi
 
 
 def sexes(by_split: Mapping[str, Sequence[Mapping[str, int]]]) -> Figure:
-    """How many clips have each composition by sex: a row a split, a column a number of speakers."""
+    """How many clips have each composition by sex: one row per split, one column per number of speakers."""
     columns = max(map(len, by_split.values()))
     figure, axes = new(len(by_split), columns, height=2 * len(by_split))
     for row, (split, by_count) in zip(axes, by_split.items(), strict=True):
@@ -137,7 +145,7 @@ def _bars(panel: Axes, numbers: Mapping[str, int], title: str) -> None:
 
 
 def curves(nets: Mapping[str, Histories], printed: Mapping[str, Mapping[str, float]] | None = None) -> Figure:
-    """Loss and accuracy after each epoch, training and validation: a row a net.
+    """Training and validation loss and accuracy after each epoch, one row per net.
 
     Args:
         printed: by net, the paper's figures at the last epoch (`train_loss`, ...), drawn as crosses.
@@ -145,10 +153,12 @@ def curves(nets: Mapping[str, Histories], printed: Mapping[str, Mapping[str, flo
     figure, axes = new(len(nets), 2, height=2.3 * len(nets) + 0.3, sharex="row")
     for row, (net, seeds) in zip(axes, nets.items(), strict=True):
         for panel, metric in zip(row, ("loss", "accuracy"), strict=True):
-            for split, name, color, line in (("train", "training", BLUE, "-"), ("val", "validation", ORANGE, "--")):
-                _band(panel, seeds, f"{split}/{metric}", name, color, line)
-                key = f"{'validation' if split == 'val' else split}_{metric}"
-                value = (printed or {}).get(net, {}).get(key)
+            for split, name, color, line in (
+                ("train", "training", BLUE, "-"),
+                ("validation", "validation", ORANGE, "--"),
+            ):
+                _band(panel, seeds, metric_key(split, metric), name, color, line)
+                value = (printed or {}).get(net, {}).get(f"{split}_{metric}")
                 if value is not None:
                     last = max((history[-1]["epoch"] for history in seeds if history), default=10)
                     panel.plot(last, value, "x", color=color, markersize=8, label=f"{name}, the paper")
@@ -160,10 +170,10 @@ def curves(nets: Mapping[str, Histories], printed: Mapping[str, Mapping[str, flo
 
 
 def side_by_side(nets: Mapping[str, Histories], metrics: Sequence[tuple[str, str]], height: float = 3) -> Figure:
-    """Curves of all nets in one panel a metric.
+    """Curves of all nets, one panel per metric.
 
     Args:
-        metrics: column of metrics.csv and what it is called.
+        metrics: columns of metrics.csv and their labels.
     """
     figure, axes = new(1, len(metrics), width=8, height=height)
     for panel, (column, label) in zip(axes[0], metrics, strict=True):
@@ -176,7 +186,7 @@ def side_by_side(nets: Mapping[str, Histories], metrics: Sequence[tuple[str, str
 
 
 def _band(panel: Axes, seeds: Histories, column: str, label: str, color: str, line: str) -> None:
-    """The mean over seeds as a line, and from the lowest to the highest as a band."""
+    """The mean over seeds as a line, and the range from the lowest to the highest as a band."""
     seeds = [history for history in seeds if history and column in history[0]]
     if not seeds:
         return
@@ -186,11 +196,11 @@ def _band(panel: Axes, seeds: Histories, column: str, label: str, color: str, li
     panel.plot(epochs, values.mean(axis=0), line, color=color, label=label, marker="." if length == 1 else None)
     if len(seeds) > 1:
         panel.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2, linewidth=0)
-    panel.xaxis.get_major_locator().set_params(integer=True)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def intervals(values: Mapping[str, Interval], label: str, kinds: Mapping[str, str] | None = None) -> Figure:
-    """A value a line with its interval; by kind in a colour and marker of its own."""
+    """Values with their intervals, one per line; each kind has its own colour and marker."""
     figure, ((panel,),) = new(height=0.32 * len(values) + 0.9)
     for line, (name, value) in enumerate(values.items()):
         color, marker = KINDS[kinds[name] if kinds else "waveform"]
@@ -226,7 +236,7 @@ def _reach(value: Interval) -> np.ndarray:
     return np.maximum([[value.value - value.low], [value.high - value.value]], 0)
 
 
-def _legend_of_kinds(panel: Axes, kinds: Mapping[str, str], **place) -> None:
+def _legend_of_kinds(panel: Axes, kinds: Mapping[str, str], **place: Any) -> None:
     for kind in dict.fromkeys(kinds.values()):
         color, marker = KINDS[kind]
         panel.plot([], [], color=color, marker=marker, linestyle="", label=kind)
@@ -234,7 +244,7 @@ def _legend_of_kinds(panel: Axes, kinds: Mapping[str, str], **place) -> None:
 
 
 def confusions(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
-    """A matrix a net, true class by row; each row as shares of its clips."""
+    """A confusion matrix for each net: true classes in rows, each row as shares of its clips."""
     columns = min(4, len(matrices))
     rows = -(-len(matrices) // columns)
     figure, axes = new(rows, columns, width=2 * columns + 0.8, height=2.1 * rows + 0.3)
@@ -257,9 +267,9 @@ def confusions(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> Figu
 
 
 def reliability(nets: Mapping[str, Calibration]) -> Figure:
-    """How often a net is right against how sure it says it is; above, how many clips."""
+    """Accuracy against the probability of the predicted count; above it, the share of clips."""
     figure, ((above,), (below,)) = new(2, 1, width=4.6, height=4.6, sharex=True, height_ratios=[1, 3])
-    below.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="right as often as it says")
+    below.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="perfect calibration")
     for number, (net, calibration) in enumerate(nets.items()):
         style = {"color": PALETTE[number], "linestyle": STYLES[number % len(STYLES)]}
         label = f"{net}: expected calibration error {calibration.error:.3f}"

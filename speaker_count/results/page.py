@@ -1,18 +1,20 @@
-"""The report's files: a page that stands alone, and beside it every table and figure by itself."""
+"""The report's files: a page that stands alone, and beside it a file for each table and figure."""
 
 import base64
 import io
-import os
 import wave
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import filelock
 import jinja2
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
+from speaker_count import files
+from speaker_count.errors import printable
 from speaker_count.results import figures, tables
 
 
@@ -27,20 +29,21 @@ class Text:
 
 @dataclass
 class Table:
-    """Rows under headings; `name` is that of its files."""
+    """Rows under headings; `name` is that of its files, `screen` the columns for a terminal (None: not printed)."""
 
     name: str
     title: str
     rows: Sequence[tables.Row]
     columns: Mapping[str, str]
     note: str = ""
+    screen: Mapping[str, str] | None = None
     block: ClassVar[str] = "table"
 
 
 @dataclass
 class Figure:
-    """What draws it, when its turn comes (all at once would take much memory), and what it shows; `name` is that of its
-    files.
+    """A figure and its caption. `draw` draws it when its turn comes, as all at once would take much memory; `name` is
+    that of its files.
     """
 
     name: str
@@ -52,7 +55,7 @@ class Figure:
 
 @dataclass
 class Card:
-    """A clip: its spectrogram, what can be listened to (label, data URI), and what is to be said of it."""
+    """A clip: its spectrogram, its sounds (label, data URI), and lines of text about it."""
 
     heading: str
     image: str
@@ -73,7 +76,7 @@ class Cards:
 
 @dataclass
 class Section:
-    """A heading and what is under it."""
+    """A heading and the blocks below it."""
 
     title: str
     blocks: list[Any] = field(default_factory=list)
@@ -92,30 +95,38 @@ def write(folder: Path, title: str, sections: Sequence[Section], footer: Sequenc
     """Write `index.html`, `tables/NAME.{md,csv,tex}` and `figures/NAME.{png,svg}` into a folder; returns the page.
 
     Args:
-        footer: what the page rests on: names and values.
+        footer: names and values of what the results rest on.
     """
-    for name in ("tables", "figures"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for block in (block for section in sections for block in section.blocks):
-        if isinstance(block, Table):
-            for suffix, text in (
-                ("md", tables.markdown(block.rows, block.columns)),
-                ("csv", tables.csv_text(block.rows).rstrip("\n")),
-                ("tex", tables.latex(block.rows, block.columns)),
-            ):
-                (folder / "tables" / f"{block.name}.{suffix}").write_text(text + "\n")
-        elif isinstance(block, Figure):
-            block.source = figures.save(block.draw(), folder / "figures", block.name)
+    for each in (folder, folder / "tables", folder / "figures"):
+        files.make_own(each)
+    path = folder / "index.html"
+    with filelock.FileLock(folder / ".lock"):  # another process that makes the same report is waited for
+        for block in (block for section in sections for block in section.blocks):
+            if isinstance(block, Table):
+                _write_table(folder / "tables", block)
+            elif isinstance(block, Figure):
+                block.source = figures.save(block.draw(), folder / "figures", block.name)
+        files.write_text(path, _page(title, sections, footer))
+    return path
+
+
+def _write_table(folder: Path, table: Table) -> None:
+    for suffix, text in (
+        ("md", tables.markdown(table.rows, table.columns)),
+        ("csv", tables.csv_text(table.rows).rstrip("\n")),
+        ("tex", tables.latex(table.rows, table.columns)),
+    ):
+        files.write_text(folder / f"{table.name}.{suffix}", text + "\n")
+
+
+def _page(title: str, sections: Sequence[Section], footer: Sequence[tuple[str, str]]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if isinstance(value, str) else value,
     )
     template = environment.get_template("page.html.jinja")
-    path = folder / "index.html"
-    partial = folder / "index.html.partial"
-    partial.write_text(template.render(title=title, sections=sections, footer=footer, cells=tables.cells))
-    os.replace(partial, path)
-    return path
+    return template.render(title=title, sections=sections, footer=footer, cells=tables.cells)

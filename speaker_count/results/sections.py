@@ -7,31 +7,29 @@ from typing import Any
 
 import numpy as np
 
+from speaker_count.labels import SPLITS, metric_key
 from speaker_count.results import figures, statistics, tables
 from speaker_count.results.answer import answer
 from speaker_count.results.comparison import Comparison, Entry
 from speaker_count.results.page import Card, Cards, Figure, Section, Table, Text, sound
 from speaker_count.results.tables import Row
 
-SPLITS = ("train", "validation", "test")
-
 
 @dataclass
 class Facts:
-    """What the corpus tells beyond the results' own files.
+    """What the corpus adds to the results' own files.
 
     Attributes:
         sample_rate: in Hz.
-        synthetic: whether a machine spoke.
+        synthetic: whether the speech is synthetic.
         sexes: by split, how many clips have each composition, such as `MMF`.
         activity: `(clips, voices)` of the test clips, the active share of each crop; NaN: no voice.
         levels: `(clips, voices)` of the test clips, decibels of full scale; NaN: no voice; None: not known.
-        record: the paper's Table I, the first training clip's row.
-        examples: an example of a validation clip of most speakers and one of a training clip of two: what it is, and
-            its samples.
+        record: the paper's Table I: the metadata of the first training clip.
+        examples: caption and samples, by figure, of a validation clip with the most speakers and of a training clip
+            with two.
         waveforms: `(samples,)` int16 of the test clips that are shown, by index.
-        sources: of the test clips that are shown with each voice alone, their voices `(count, samples)`, by index.
-        layers: by net, a row a layer.
+        sources: `(count, samples)`, the voices of the test clips that are shown with each voice alone, by index.
     """
 
     sample_rate: int
@@ -46,9 +44,9 @@ class Facts:
 
 
 def opening(comparison: Comparison) -> Section:
-    """The answer."""
+    """The section that opens the page: the answer."""
     blocks: list[Any] = [Text(text, question) for question, text in answer(comparison)]
-    return Section("The answer", blocks or [Text("No predictions are at hand: scores are below, without intervals.")])
+    return Section("The answer", blocks or [Text("No predictions are available: the scores below have no intervals.")])
 
 
 def scores(comparison: Comparison, suffix: str) -> Section:
@@ -57,7 +55,7 @@ def scores(comparison: Comparison, suffix: str) -> Section:
     seeds = any(len(net.results) > 1 for net in comparison.nets)
     columns = {
         "net": "",
-        "hears": "hears",
+        "hears": "input",
         **({"seeds": "seeds"} if seeds else {}),
         "parameters": "parameters",
         "minutes": "minutes",
@@ -66,15 +64,17 @@ def scores(comparison: Comparison, suffix: str) -> Section:
         "test accuracy": "test accuracy [95 %]",
         **({"spread": "± over seeds"} if seeds else {}),
         "difference": "to the best net [95 %]",
-        "told apart": "told from it",
+        "distinguishable": "distinguishable",
         "p-value": "McNemar p",
-        "not better than": "not shown better than",
+        "not better than": "does not beat",
     }
     note = (
-        "At the last epoch. The interval resamples the test split's speakers, of whom there are few, not its clips. "
-        "McNemar's p takes clips for independent, which they are not."
+        "Scores at the last epoch. The interval resamples the few speakers of the test split, not its many clips. "
+        "McNemar's p assumes that clips are independent, which they are not."
     )
-    blocks: list[Any] = [Table(f"results{suffix}", "Accuracy on the test clips", rows, columns, note)]
+    screen = {"net": "net", "validation accuracy": "val", "test accuracy": "test [95 %]"}  # 80 columns of a terminal
+    screen |= {"difference": "to the best net [95 %]"}
+    blocks: list[Any] = [Table(f"results{suffix}", "Accuracy on the test clips", rows, columns, note, screen)]
     scored = [entry for entry in comparison.entries if entry.accuracy]
     if scored:
         by_score = sorted(scored, key=lambda entry: -entry.accuracy.value)
@@ -83,9 +83,7 @@ def scores(comparison: Comparison, suffix: str) -> Section:
         drawing = partial(figures.intervals, accuracies, "test accuracy", kinds)
         caption = "Accuracy on the test clips, with 95 % intervals over speakers."
         blocks.append(Figure(f"accuracy{suffix}", caption, drawing))
-    points = {
-        net.name: (net.results[0]["parameters"], max(net.minutes, 1e-3), net.accuracy) for net in comparison.scored
-    }
+    points = {net.name: (net.results[0].parameters, max(net.minutes, 1e-3), net.accuracy) for net in comparison.scored}
     if points:
         kinds = {net.name: net.kind for net in comparison.scored}
         caption = "Accuracy against parameters and against training time."
@@ -94,87 +92,82 @@ def scores(comparison: Comparison, suffix: str) -> Section:
 
 
 def _score(comparison: Comparison, entry: Entry) -> Row:
-    accuracies = [result["last"]["test"]["accuracy"] for result in entry.results]
+    accuracies = [result.last.test["accuracy"] for result in entry.results]
     apart = {True: "yes", False: "no"}[entry.distinguishable] if entry.difference else None
     return {
         "net": entry.name,
         "hears": entry.hears,
         "seeds": len(entry.results) or None,
-        "parameters": entry.results[0]["parameters"] if entry.results else None,
+        "parameters": entry.results[0].parameters if entry.results else None,
         "minutes": entry.minutes,
         **{f"{split} accuracy": entry.mean(split, "accuracy") for split in SPLITS},
         **({"test accuracy": entry.accuracy} if entry.accuracy else {}),
         "spread": statistics.mean_and_spread(accuracies)[1] if accuracies else None,
         "difference": entry.difference,
-        "told apart": "best" if entry is comparison.best else apart,
+        "distinguishable": "best" if entry is comparison.best else apart,
         "p-value": entry.p_value,
         "not better than": ", ".join(entry.beaten_by),
     }
 
 
 def beside_the_paper(comparison: Comparison, suffix: str) -> list[Any]:
-    """The paper's results, and its Tables II and III, with ours beside them; what it does not give stays empty."""
-    blocks: list[Any] = []
-    rows = []
-    for net in comparison.nets:
-        printed = tables.paper().get(net.model, {})
-        row: Row = {"net": net.name, "in the paper": net.paper_name}
-        for split in ("train", "validation"):
-            for metric in ("loss", "accuracy"):
-                ours, theirs = net.mean(split, metric), printed.get(f"{split}_{metric}")
-                row |= {f"{split} {metric}": ours, f"paper's {split} {metric}": theirs}
-                row[f"{split} {metric} difference"] = None if None in (ours, theirs) else ours - theirs
-        rows.append(row)
-    columns = {"net": "net", "in the paper": "in the paper"}
+    """The paper's results and its Tables II and III beside ours; values that it does not give stay empty."""
+    rows = [
+        {"net": net.name, "in the paper": net.paper_name, **tables.beside_the_paper(net.model, net.mean)}
+        for net in comparison.nets
+    ]
+    columns, screen = dict(ABOUT), {"net": "net"}
     for split in ("train", "validation"):
         for metric in ("loss", "accuracy"):
             columns |= {f"{split} {metric}": f"{split} {metric}", f"paper's {split} {metric}": "paper"}
-            columns |= {f"{split} {metric} difference": "difference"} if metric == "accuracy" else {}
-    note = "Ours at the last epoch. The paper's spectrogram nets are given at their best over the epochs."
-    blocks.append(Table(f"beside_the_paper{suffix}", "Loss and accuracy beside the paper's", rows, columns, note))
-
-    def cost(net: Entry) -> Row:
-        printed = tables.paper().get(net.model, {})
-        parameters = {"parameters": net.results[0]["parameters"], "paper's parameters": printed.get("parameters")}
-        return {
-            "net": net.name,
-            "in the paper": net.paper_name,
-            **parameters,
-            "minutes": net.minutes,
-            "paper's minutes": printed.get("minutes"),
-        }
-
-    about = {"net": "net", "in the paper": "in the paper"}
-    size = {"parameters": "parameters", "paper's parameters": "paper"}
-    time = {"minutes": "minutes", "paper's minutes": "paper"}
-    one = [cost(net) for net in comparison.nets if net.kind == "waveform"]
+        columns |= {f"{split} accuracy difference": "difference"}
+        screen |= {f"{split} accuracy": split, f"paper's {split} accuracy": "paper"}
+        screen |= {f"{split} accuracy difference": "diff"}
+    note = "Our scores are those of the last epoch; the paper's spectrogram nets have their best over the epochs."
+    title = "Loss and accuracy beside the paper's"
+    blocks: list[Any] = [Table(f"beside_the_paper{suffix}", title, rows, columns, note, screen)]
+    one = [_cost(net) for net in comparison.nets if net.kind == "waveform"]
     if one:
-        blocks.append(Table(f"table_2{suffix}", "Table II: the waveform nets' size and time", one, about | size | time))
+        title = "Table II: the waveform nets' size and time"
+        blocks.append(Table(f"table_2{suffix}", title, one, ABOUT | SIZE | TIME))
     two = [net for net in comparison.nets if net.kind == "spectrogram" and any(net.histories)]
     if two:
-        rows = []
-        for net in two:
-            printed = tables.paper().get(net.model, {})
-            best = {
-                metric: pick(row[f"train/{metric}"] for history in net.histories for row in history)
-                for metric, pick in (("accuracy", max), ("loss", min))
-                if all(f"train/{metric}" in row for history in net.histories for row in history)
-            }
-            scores = {f"train {metric}": best.get(metric) for metric in ("accuracy", "loss")}
-            theirs = {f"paper's train {metric}": printed.get(f"train_{metric}") for metric in ("accuracy", "loss")}
-            rows.append({**cost(net), **scores, **theirs})
-        columns = {
-            **about,
-            "train accuracy": "accuracy",
-            "paper's train accuracy": "paper",
-            "train loss": "loss",
-            "paper's train loss": "paper",
-            **time,
-            **size,
-        }
+        scores = {"train accuracy": "accuracy", "paper's train accuracy": "paper"}
+        scores |= {"train loss": "loss", "paper's train loss": "paper"}
         note = "As in the paper: the best over the epochs, on the training clips."
-        blocks.append(Table(f"table_3{suffix}", "Table III: the spectrogram nets", rows, columns, note))
+        rows = [_best_epochs(net) for net in two]
+        title = "Table III: the spectrogram nets"
+        blocks.append(Table(f"table_3{suffix}", title, rows, ABOUT | scores | TIME | SIZE, note))
     return blocks
+
+
+ABOUT = {"net": "net", "in the paper": "in the paper"}
+SIZE = {"parameters": "parameters", "paper's parameters": "paper"}
+TIME = {"minutes": "minutes", "paper's minutes": "paper"}
+
+
+def _cost(net: Entry) -> Row:
+    printed = tables.paper().get(net.model, {})
+    return {
+        "net": net.name,
+        "in the paper": net.paper_name,
+        "parameters": net.results[0].parameters,
+        "paper's parameters": printed.get("parameters"),
+        "minutes": net.minutes,
+        "paper's minutes": printed.get("minutes"),
+    }
+
+
+def _best_epochs(net: Entry) -> Row:
+    """A net's cost, and its best training accuracy and loss over the epochs."""
+    printed = tables.paper().get(net.model, {})
+    rows = [row for history in net.histories for row in history]
+    best: Row = {}
+    for metric, pick in (("accuracy", max), ("loss", min)):
+        key = metric_key("train", metric)
+        best[f"train {metric}"] = pick(row[key] for row in rows) if all(key in row for row in rows) else None
+        best[f"paper's train {metric}"] = printed.get(f"train_{metric}")
+    return {**_cost(net), **best}
 
 
 def curves(comparison: Comparison, suffix: str) -> list[Any]:
@@ -190,7 +183,7 @@ def curves(comparison: Comparison, suffix: str) -> list[Any]:
             printed = {name: tables.paper().get(net.model, {}) for name, net in nets.items()}
             caption = f"{title}, after each epoch; crosses are the paper's figures."
             blocks.append(Figure(name + suffix, caption, partial(figures.curves, histories, printed)))
-    metrics = (("val/accuracy", "validation accuracy"), ("val/loss", "validation loss"))
+    metrics = tuple((metric_key("validation", metric), f"validation {metric}") for metric in ("accuracy", "loss"))
     pair = {net.name: net.histories for net in comparison.nets if net.model in ("m5", "spec_2") and any(net.histories)}
     if len(pair) > 1:
         caption = "Figures 37 and 38: M5 beside Architecture 1 (spec_2)."
@@ -234,12 +227,12 @@ def clips(facts: Facts, suffix: str) -> list[Any]:
 
 
 def _compositions(count: int) -> list[str]:
-    """Of so many speakers by sex, as the paper orders them: MMM, MMF, MFF, FFF."""
+    """The compositions of `count` speakers by sex, in the paper's order: MMM, MMF, MFF, FFF."""
     return ["M" * (count - women) + "F" * women for women in range(count + 1)]
 
 
 def gallery(comparison: Comparison, facts: Facts, shown: Sequence[int]) -> list[Any]:
-    """The first test clips with what M5 and Architecture 1 say of them, where both or one of them were run."""
+    """The first test clips with the predictions of M5 and Architecture 1, or of the best nets if neither was run."""
     nets = [net for net in comparison.nets if net.model in ("m5", "spec_2") and net.predicted]
     nets = nets or comparison.scored[:2]
     if not nets or not facts.waveforms:
@@ -257,5 +250,5 @@ def gallery(comparison: Comparison, facts: Facts, shown: Sequence[int]) -> list[
         f"{int((net.predicted[0][shown] == comparison.count[shown]).sum())} of these {len(shown)}"
         for net in nets
     )
-    note = f"{tally}. The paper's M5 was right on 25 of its 32. True number of speakers and their sexes on top."
-    return [Cards("Predictions of test clips (the paper's for M5, and its Figure 36 for Architecture 1)", cards, note)]
+    note = f"{tally}. The paper's M5 was right on 25 of its 32. The headings give the true counts and the sexes."
+    return [Cards("Predictions on test clips (the paper shows M5's, and Architecture 1's in Figure 36)", cards, note)]

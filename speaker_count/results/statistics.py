@@ -1,4 +1,4 @@
-"""How sure a score is. A split has many clips but few voices, so what is resampled is speakers, never clips."""
+"""How certain a score is. A split has many clips but few speakers, so speakers are resampled, never clips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ class Interval:
     high: float
 
     @property
-    def holds_zero(self) -> bool:
+    def contains_zero(self) -> bool:
+        """Whether a difference with this interval may be chance."""
         return self.low <= 0 <= self.high
 
     def __str__(self) -> str:
@@ -34,20 +35,20 @@ def resampled_means(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> np.ndarray:
-    """Means over the clips, for speakers drawn anew with replacement.
+    """Means over the clips, with the speakers drawn with replacement in each replicate.
 
     In a replicate, a clip weighs the product of how often each of its speakers was drawn: once for every way in which
     the drawn speakers make that clip.
 
     Args:
-        speakers: `(clips, voices)` integers that name each clip's speakers; -1 where there is none.
+        speakers: `(clips, voices)` integers that name each clip's speakers; -1 for no voice.
         values: `(clips, columns)`.
         included: `(clips, columns)` bool, which clips a column's mean is over; None: all.
         replicates: how many times speakers are drawn.
 
     Returns:
-        `(replicates, columns)`; NaN where a replicate has no clip of a column. All columns of a replicate are of the
-        same speakers, so that their differences are paired.
+        `(replicates, columns)`; NaN where a replicate has no clip of a column. All columns of a replicate share the
+        drawn speakers, so that their differences are paired.
     """
     names, position = np.unique(speakers, return_inverse=True)
     absent = names[0] == -1 if len(names) else False
@@ -78,10 +79,11 @@ def interval(value: float, resamples: np.ndarray) -> Interval:
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     """The exact p-value of McNemar's test that two nets, right or wrong on the same clips, are equally often right.
 
-    It takes clips for independent, which they are not: voices come again. To be read only beside an interval.
+    The test assumes that clips are independent, which they are not, because they share speakers: read it only beside an
+    interval.
 
     Args:
-        first, second: `(clips,)` bool, where each is right.
+        first, second: `(clips,)` bool, whether each net is right.
     """
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     return float(binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.0
@@ -89,7 +91,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How often a net is right, by how sure it says it is.
+    """A net's accuracy by its confidence, the probability of the predicted class.
 
     Attributes:
         confidence, accuracy: `(bins,)` means over the clips of each bin; NaN where it is empty.

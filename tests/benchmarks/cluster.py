@@ -1,7 +1,7 @@
 """A sweep of the seven nets on a Slurm of two slots against the same on one.
 
-`python -m tests.benchmarks.cluster [CLIPS]` starts a Slurm of its own on this machine, as the tests do. The runs are on
-synthetic hums, for one epoch of so many training clips (default 12,000); from the begin of the command to its end.
+`python -m tests.benchmarks.cluster [CLIPS]` starts a Slurm of its own on this machine, as the tests do. The runs train
+on synthetic hums, for one epoch of CLIPS training clips (default 12,000). The times are those of the whole command.
 """
 
 import subprocess
@@ -10,17 +10,17 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests import slurm
 from tests.conftest import make_tree
+from tests.sweeping import slurm_server
 
 NETS = "m3,m5,m11,m18,spec_1,spec_2,spec_4"
 
 
 def main(clips: int = 12_000) -> None:
-    why = slurm.missing()
+    why = slurm_server.missing()
     if why:
         sys.exit(why)
-    with tempfile.TemporaryDirectory() as name, slurm.running(Path(name, "slurm")) as running:
+    with tempfile.TemporaryDirectory() as name, slurm_server.running(Path(name, "slurm")) as running:
         folder = Path(name)
         tree = make_tree(folder / "tree")
         sweep = [

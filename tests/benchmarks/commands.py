@@ -1,4 +1,4 @@
-"""Seconds that commands take: to begin, and a sweep side by side or one job after the other."""
+"""Seconds that commands take: to start, and to run a sweep with its jobs side by side or one after the other."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ class FirstStep(pl.Callback):
 
 
 def run(*arguments: str, **environment: str) -> tuple[float, int]:
-    """Seconds that a command takes, and the most memory, in bytes, that it and its processes hold at a time."""
+    """Seconds that a command takes, and the peak memory, in bytes, of it and its processes together."""
     process = subprocess.Popen(
         [COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **environment}
     )
@@ -37,7 +37,7 @@ def run(*arguments: str, **environment: str) -> tuple[float, int]:
         wait = 0.2
         while not over.wait(wait):
             peak = max(peak, sum(map(held_by, family(process.pid))))
-            wait = min(5, 1.2 * wait)  # a look takes the system tens of milliseconds
+            wait = min(5, 1.2 * wait)  # reading the memory takes the system tens of milliseconds
 
     begin = time.perf_counter()
     watcher = threading.Thread(target=watch)
@@ -52,7 +52,7 @@ def run(*arguments: str, **environment: str) -> tuple[float, int]:
 
 
 def family(pid: int) -> Iterator[int]:
-    """A process and those that it began (Linux)."""
+    """A process and its descendants (Linux)."""
     yield pid
     try:
         children = [int(child) for path in Path(f"/proc/{pid}/task").iterdir() for child in _words(path / "children")]
@@ -63,7 +63,7 @@ def family(pid: int) -> Iterator[int]:
 
 
 def held_by(pid: int) -> int:
-    """Its part of the memory, what it shares being divided among those that share it (Linux)."""
+    """A process's memory in bytes; shared memory is divided among the processes that share it (Linux)."""
     words = _words(Path(f"/proc/{pid}/smaps_rollup"))
     return 1024 * int(words[words.index("Pss:") + 1]) if "Pss:" in words else 0
 
@@ -76,25 +76,25 @@ def _words(path: Path) -> list[str]:
 
 
 def starts(overrides: list[str]) -> list[Row]:
-    """Of `--help`, and of `train` up to its first step."""
+    """The times of `--help`, and of `train` up to its first step."""
     with tempfile.TemporaryDirectory() as folder:
         first_step = f"trainer.callbacks=[{{_target_: {__name__}.{FirstStep.__name__}}}]"
         train = ("train", "model=m5", "logger=csv", "force=true", first_step, f"hydra.run.dir={folder}/run", *overrides)
-        told = []
+        lines = []
         for what, arguments in (
             ("speaker-count --help", ("--help",)),
             ("speaker-count train, to its first step", train),
         ):
             taken = sorted(run(*arguments) for _ in range(STARTS))
-            told.append(row(what, taken[STARTS // 2][0], "s", max(peak for _, peak in taken)))
-    return told
+            lines.append(row(what, taken[STARTS // 2][0], "s", max(peak for _, peak in taken)))
+    return lines
 
 
 def sweeps(overrides: list[str], clips_per_second: float) -> list[Row]:
-    """Two jobs of M5 with so many clips that each takes a minute.
+    """The times of a sweep of two jobs of M5, each about a minute of training.
 
     Args:
-        clips_per_second: that M5 is trained at.
+        clips_per_second: at which M5 is trained.
     """
     clips = round(JOB_SECONDS * clips_per_second)
     sizes = (f"mix.clips.train={clips}", "mix.clips.validation=300", "mix.clips.test=300", "trainer.max_epochs=1")
@@ -116,5 +116,5 @@ def sweeps(overrides: list[str], clips_per_second: float) -> list[Row]:
         "one after the other, one thread": sweep("one thread", basic, OMP_NUM_THREADS="1"),
         "one after the other, a thread on each core": sweep("all threads", basic),
     }
-    told = compare("sweep of two jobs", "s", peers, rounds=1, less_is_better=True)
-    return [{**line, "peak_bytes": peak["side by side"]} for line in told]
+    lines = compare("sweep of two jobs", "s", peers, rounds=1, less_is_better=True)
+    return [{**line, "peak_bytes": peak["side by side"]} for line in lines]

@@ -1,11 +1,11 @@
-"""Does dropout mislead a finished net's batch norm? Its test accuracy with each of the two as in training and as in
-evaluation.
+"""Does dropout mislead a finished net's batch norm? Its test accuracy with each of the two in training and in
+evaluation mode.
 
     python -m tests.benchmarks.dropout_shift RUN_DIR
 
 Dropout before batch norm raises the variance that batch norm sees in training and keeps for evaluation, where dropout
-is off (Li et al. 2018, arXiv 1801.05134). Where that is what lowers a net's scores, statistics of the batch, or dropout
-left on, bring them back.
+is off (Li et al. 2018, arXiv 1801.05134). If that lowers a net's scores, statistics of the batch, or dropout in
+evaluation, restore them.
 """
 
 import sys
@@ -15,19 +15,24 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from speaker_count.compose import compose, rebuild
 from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.evaluate import rebuild
-from speaker_count.module import SpeakerCounter, load_weights
-from speaker_count.results.record import read_result
+from speaker_count.results.record import RunResult
 from speaker_count.results.tables import markdown
+from speaker_count.training.module import SpeakerCounter, load_weights
 
 
 def accuracy(module: SpeakerCounter, data: ClipDataModule, batch_statistics: bool, dropout: bool) -> float:
+    """The share of test clips whose count is right.
+
+    Args:
+        batch_statistics, dropout: whether batch norm and dropout work as in training.
+    """
     module.eval()
     for layer in module.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.train(batch_statistics)
-            layer.momentum = 0.0  # the kept statistics stay
+            layer.momentum = 0.0  # the running statistics stay unchanged
         elif isinstance(layer, nn.Dropout):
             layer.train(dropout)
     torch.manual_seed(0)
@@ -41,14 +46,14 @@ def accuracy(module: SpeakerCounter, data: ClipDataModule, batch_statistics: boo
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    result = read_result(folder)
-    data = ClipDataModule.of_result(result)
+    result = RunResult.read(folder)
+    data = ClipDataModule.of_run(result.data, result.mix, compose([]).data.cache)
     data.setup()
     module = rebuild(result)
     load_weights(module, folder / "checkpoints" / "last.ckpt")
     rows = [
         {
-            "batch norm": "of the batch" if batch_statistics else "as kept in training",
+            "batch norm": "of the batch" if batch_statistics else "running statistics",
             "dropout": "on" if dropout else "off",
             "test accuracy": accuracy(module, data, batch_statistics, dropout),
         }

@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.growth [--hours 1 100 960 10000] [--clips 100000 ... 100000000] [--json FILE] [data=...]
 
-Up to one hour the speech is real: what data=librispeech_sample has where it is at hand, else data=demo, repeated under
-other speakers' names until it is as long. Larger corpora are simulated: an index like LibriSpeech's, and files of
-samples and activity that are holes. The pool's own code opens, plans and renders them. Each line is measured in a fresh
-process, everything on one core.
+Up to one hour the speech is real: data=librispeech_sample where LibriSpeech is on this machine, else data=demo,
+repeated under other speakers' names. Larger corpora are simulated: an index like LibriSpeech's, and sparse files of
+samples and activity. The pool's own code opens, plans and renders them. Each line is measured in a fresh process,
+everything on one core.
 """
 
 import argparse
@@ -22,49 +22,49 @@ from typing import Any
 import numpy as np
 from hydra.utils import instantiate
 
-from speaker_count.callbacks import quiet
 from speaker_count.compose import compose
-from speaker_count.data import corpus, draws, pool
-from speaker_count.data.corpus import SPLITS
-from speaker_count.data.loader import PLANNED_AHEAD, ClipLoader, Clips
+from speaker_count.data import corpus, draws, pool, pool_builder
+from speaker_count.data.loader import PLANNED_AHEAD, ClipLoader, MixedClips
 from speaker_count.data.mixing import Mix
+from speaker_count.labels import SPLITS
 from speaker_count.results.tables import markdown
+from speaker_count.training.quiet import quiet
 from tests.benchmarks.large_corpus import RATE, check_samples, make_pool, make_tree, repeat_tree, simulated
 from tests.benchmarks.peers import on_cores, with_speech_at_hand
 
-DECODED_HOURS = 1  # up to here speech is real
-LISTED_HOURS = 1000  # up to here a tree of empty files is made and listed
+DECODED_HOURS = 1  # larger corpora are simulated
+LISTED_HOURS = 1000  # larger corpora have no tree of empty files to list
 BATCH, RENDERED = 32, 1600  # clips
 EPOCH = 100_000  # clips, where the corpus grows
 Row = dict[str, Any]
 
 
 def memory() -> Row:
-    """Of this process, in MB: its own, of mapped files, page tables, and the most of the first two so far."""
+    """Of this process, in MB: anonymous memory, mapped files, page tables, and the peak of the first two so far."""
     fields = {"own": "RssAnon", "mapped": "RssFile", "page tables": "VmPTE", "most": "VmHWM"}
     status = Path("/proc/self/status")
-    if not status.exists():  # no Linux
+    if not status.exists():  # not Linux
         return dict.fromkeys(fields, float("nan"))
-    told = dict(line.split(":", 1) for line in status.read_text().splitlines())
-    return {name: int(told[field].split()[0]) * 1024 / 1e6 for name, field in fields.items()}
+    values = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return {name: int(values[field].split()[0]) * 1024 / 1e6 for name, field in fields.items()}
 
 
 def alone(task: Callable[..., Row], *arguments: Any) -> Row:
-    """What a task returns in a fresh process."""
+    """The result of a task in a fresh process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(task, *arguments).result()
 
 
 def list_tree(root: Path) -> Row:
     begin = time.perf_counter()
-    pool.folder(corpus.index(root), root, RATE)
+    pool_builder.existing(corpus.index(root), root, RATE)
     return {"listing": time.perf_counter() - begin, "listing's most": memory()["most"]}
 
 
 def decode(root: Path, cache: Path) -> Row:
     listed = corpus.index(root)
     begin = time.perf_counter()
-    return {"folder": pool.build(listed, cache, RATE), "building": time.perf_counter() - begin}
+    return {"folder": pool_builder.build(listed, cache, RATE), "building": time.perf_counter() - begin}
 
 
 def index_and_truncate(hours: float, folder: Path) -> Row:
@@ -75,12 +75,12 @@ def index_and_truncate(hours: float, folder: Path) -> Row:
 
 
 def stream(folder: Path, check: bool) -> Row:
-    """Open a pool, take the first batch of a shuffled epoch, then some more."""
+    """Open a pool, take the first batch of a shuffled epoch, then `RENDERED` clips."""
     before = memory()
     begin = time.perf_counter()
     opened = pool.Pool(folder)
     opening = time.perf_counter() - begin
-    of_split = {split: Clips(opened, split, mix_of(EPOCH)) for split in SPLITS}
+    of_split = {split: MixedClips(opened, split, mix_of(EPOCH)) for split in SPLITS}
     batches = iter(ClipLoader(of_split["train"], BATCH, order_seed=0))
     next(batches)
     row = {
@@ -99,8 +99,8 @@ def stream(folder: Path, check: bool) -> Row:
 
 
 def plan_epoch(folder: Path, clips: int) -> Row:
-    """What planning an epoch costs: its order, and its clips in several places."""
-    train = Clips(pool.Pool(folder), "train", mix_of(clips))
+    """The cost of planning an epoch: its order, and its clips in several places."""
+    train = MixedClips(pool.Pool(folder), "train", mix_of(clips))
     before = memory()
     begin = time.perf_counter()
     order = next(draws.permuted("order/0/0", clips))
@@ -115,8 +115,8 @@ def plan_epoch(folder: Path, clips: int) -> Row:
     return {**row, "most": memory()["most"] - before["most"]}
 
 
-def microseconds(clips: Clips, numbers: np.ndarray, rounds: int = 5) -> float:
-    """To plan a clip of these, the median of some rounds."""
+def microseconds(clips: MixedClips, numbers: np.ndarray, rounds: int = 5) -> float:
+    """The time to plan one of these clips, the median of some rounds."""
     taken = []
     for _ in range(rounds):
         begin = time.perf_counter()
@@ -130,7 +130,11 @@ def mix_of(clips: int) -> Mix:
 
 
 def of_corpus(hours: float, folder: Path, real: Row) -> Row:
-    """A line of the first table; `real` is what the first hour took, which is decoded."""
+    """A line of the first table.
+
+    Args:
+        real: the measurements of the decoded hour.
+    """
     if hours <= DECODED_HOURS:
         return {"hours": hours, "is real": True, **real, **alone(stream, real["folder"], False)}
     row = {"hours": hours, "is real": False, "extrapolated": ["building"]}
@@ -143,11 +147,11 @@ def of_corpus(hours: float, folder: Path, real: Row) -> Row:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("overrides", nargs="*", help="data=... of the real speech")
-    parser.add_argument("--hours", type=float, nargs="+", default=[1, 100, 960, 10_000], help="rising")
-    parser.add_argument("--clips", type=int, nargs="+", default=[10**5, 10**6, 10**7, 10**8])
-    parser.add_argument("--json", type=Path, help="write all that was measured to this file")
+    parser.add_argument("--hours", type=float, nargs="+", default=[1, 100, 960, 10_000], help="corpora, increasing")
+    parser.add_argument("--clips", type=int, nargs="+", default=[10**5, 10**6, 10**7, 10**8], help="epochs")
+    parser.add_argument("--json", type=Path, help="write all measurements to this file")
     arguments = parser.parse_args()
     quiet()
     config = compose(with_speech_at_hand(arguments.overrides))
@@ -176,7 +180,7 @@ def main() -> None:
 
 
 def tables(speech: str, corpora: Sequence[Row], planned: float, epochs: Sequence[Row]) -> str:
-    """Both tables in Markdown, and what must be known to read them."""
+    """Both tables in Markdown, and how to read them."""
     sizes = [
         {
             "speech, h": f"{row['hours']:,g}" + ("" if row["is real"] else " (simulated)"),
@@ -184,8 +188,8 @@ def tables(speech: str, corpora: Sequence[Row], planned: float, epochs: Sequence
             "speakers": f"{row['speakers']:,}",
             "samples": f"{row['samples']:.2g}",
             "pool": f"{row['bytes'] / 1e9:,.1f} GB",
-            "listing": told(row, "listing"),
-            "building": told(row, "building"),
+            "listing": duration(row, "listing"),
+            "building": duration(row, "building"),
             "opening": f"{row['opening']:.2f} s",
             "first batch": f"{row['first batch']:.2f} s",
             "memory": f"{row['own']:,.0f} MB",
@@ -198,13 +202,13 @@ def tables(speech: str, corpora: Sequence[Row], planned: float, epochs: Sequence
         {
             "clips an epoch": f"{row['clips']:,}",
             "order": f"{row['order']:.2f} us",
-            "the first": f"{row['first']:.2f} us",
-            "in the middle": f"{row['middle']:.2f} us",
-            "the last": f"{row['last']:.2f} us",
+            "first clips": f"{row['first']:.2f} us",
+            "middle clips": f"{row['middle']:.2f} us",
+            "last clips": f"{row['last']:.2f} us",
             "shuffled": f"{row['shuffled']:.2f} us",
-            "until the order is there": f"{row['to the first']:.2f} s",
-            "a whole plan would be": f"{row['whole plan']:,.0f} MB",
-            "most it added": f"{row['most']:,.0f} MB",
+            "first piece of the order": f"{row['to the first']:.2f} s",
+            "size of a whole plan": f"{row['whole plan']:,.0f} MB",
+            "peak memory added": f"{row['most']:,.0f} MB",
         }
         for row in epochs
     ]
@@ -212,23 +216,23 @@ def tables(speech: str, corpora: Sequence[Row], planned: float, epochs: Sequence
     voices, far, right = (sum(check[key] for check in checks) for key in ("voices", "far", "right"))
     before = statistics.median(row["before"]["own"] for row in corpora)
     return f"""\
-Up to {DECODED_HOURS} h: {speech}, repeated to one hour. (simulated): files of samples with holes. ~: in proportion to
-what was measured. Listing the files is done at every start; simulated, they are empty. First batch: {BATCH} clips of a
-shuffled epoch of {EPOCH:,}, after the imports, with opening the pool. Memory: after {RENDERED:,} clips, {before:.0f} MB
-of it before the pool was opened. Mapped: the pool's pages, which the system takes back when it needs them.
+Up to {DECODED_HOURS} h: {speech}, repeated to one hour. (simulated): sparse files of samples. ~: in proportion to a
+measured value. Every start lists the files; simulated files are empty. First batch: {BATCH} clips of a shuffled epoch
+of {EPOCH:,}, after the imports, with opening the pool. Memory: after {RENDERED:,} clips, {before:.0f} MB of it before
+the pool was opened. Mapped: the pool's pages, which the system can reclaim.
 
 {markdown(sizes, {name: name for name in sizes[0]})}
 
 {voices} voices were written into the simulated pools, {far} of them beyond sample 2^31; the clips of {right} of
-{len(checks)} pools are what their files hold.
+{len(checks)} pools agree with the files.
 
-Planning on {planned:g} h, time a clip. Most it added: to the memory of the process.
+Planning on {planned:g} h, time per clip. Peak memory added: by planning, to the process.
 
 {markdown(plans, {name: name for name in plans[0]})}"""
 
 
-def told(row: Row, name: str) -> str:
-    """A time, marked where it is extrapolated."""
+def duration(row: Row, name: str) -> str:
+    """A time, marked if it is extrapolated."""
     seconds = row[name]
     units = (("h", 3600), ("min", 60), ("s", 1))
     unit, size = next((unit, size) for unit, size in units if seconds >= 2 * size or size == 1)

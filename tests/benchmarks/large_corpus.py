@@ -1,4 +1,4 @@
-"""Corpora larger than what is at hand: their index, their tree, and pools whose samples are holes."""
+"""Simulated corpora of any size: their index, their tree, and pools of sparse files."""
 
 import itertools
 import os
@@ -10,19 +10,20 @@ import numpy as np
 import pyarrow as pa
 import soundfile
 
-from speaker_count.data import corpus, pool
+from speaker_count.data import corpus, pool, pool_builder
 from speaker_count.data.activity import frame_length
-from speaker_count.data.corpus import SEXES, Corpus
-from speaker_count.data.loader import Clips
+from speaker_count.data.corpus import Corpus
+from speaker_count.data.loader import MixedClips
+from speaker_count.labels import SEXES
 
 RATE = 16_000
-SECONDS = (5.0, 19.6)  # of an utterance, evenly between: 12.3 s in the mean, as in LibriSpeech
+SECONDS = (5.0, 19.6)  # of an utterance, uniform: 12.3 s in the mean, as in LibriSpeech
 OF_SPEAKER, OF_CHAPTER = 120, 40  # utterances
 CHECKED = 30  # clips
 
 
 def simulated(hours: float) -> tuple[Corpus, np.ndarray]:
-    """A corpus of as many hours in a tree that is not there, and the frames of each utterance."""
+    """A corpus of the given length without files, and the number of samples of each utterance."""
     number = round(hours * 3600 / np.mean(SECONDS))
     speakers = max(24, round(number / OF_SPEAKER))
     speaker = (np.arange(number) * speakers // number).astype(np.int32)
@@ -38,15 +39,15 @@ def simulated(hours: float) -> tuple[Corpus, np.ndarray]:
     subsets = pa.chunked_array([pa.repeat("speech", number)])
     listed = Corpus(
         Path("simulated"), pa.chunked_array(utterances), pa.chunked_array(paths), subsets, np.zeros(number, np.int64),
-        speaker, names, sexes, corpus.split_by_speaker(names, sexes),
+        np.zeros((number, 2), np.int64), speaker, names, sexes, corpus.split_by_speaker(names, sexes),
     )  # fmt: skip
     return listed, (np.random.default_rng(0).uniform(*SECONDS, number) * RATE).astype(np.int64)
 
 
 def make_pool(listed: Corpus, frames: np.ndarray, folder: Path) -> None:
-    """A pool's folder as `pool.build` leaves it, but with holes for samples and activity."""
+    """A pool's folder as `pool_builder.build` makes it, but with sparse files of samples and activity."""
     folder.mkdir()
-    pool.write_index(folder, listed, frames, RATE)
+    pool_builder.write_index(folder, listed, frames, RATE)
     for name, size in (("samples.int16", 2 * frames), ("activity.int32", 4 * (frames // frame_length(RATE) + 1))):
         with open(folder / name, "wb") as file:
             file.truncate(int(size.sum()))
@@ -62,7 +63,7 @@ def make_tree(listed: Corpus, root: Path) -> None:
 
 
 def repeat_tree(source: Path, hours: float, root: Path) -> None:
-    """As many hours of the speech in `source`, over and over, each time under other speakers' names."""
+    """A tree of the given hours that repeats the speech in `source`, each time under other speakers' names."""
     listed = corpus.index(source)
     paths = [listed.root.absolute() / path for path in listed.paths.to_pylist()]
     rows = zip(paths, listed.speakers[listed.speaker].tolist(), listed.sexes[listed.speaker].tolist(), strict=True)
@@ -84,8 +85,12 @@ def write_speakers(names: Sequence[str], sexes: Sequence[int], root: Path) -> No
     (root / "SPEAKERS.TXT").write_text("\n".join(lines))
 
 
-def check_samples(clips: Clips) -> dict[str, Any]:
-    """Write noise where the voices of some clips lie, and see that the clips are what the file holds there."""
+def check_samples(clips: MixedClips) -> dict[str, Any]:
+    """Write noise to the crops of `CHECKED` clips, and compare the clips with sums of what the file holds.
+
+    Returns:
+        The number of voices; how many lie beyond sample 2^31, `far`; and whether all clips agree, `right`.
+    """
     plan = clips.plan(0, CHECKED)
     path = clips.pool.path / "samples.int16"
     begins = clips.pool.offsets[plan.utterances] + plan.starts

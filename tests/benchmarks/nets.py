@@ -1,4 +1,4 @@
-"""Training clips a second of each net: through the whole stack, in a bare loop, and as plain layers."""
+"""Training clips per second of each net: in the whole stack, in a bare loop, and with plain layers."""
 
 import functools
 import time
@@ -14,13 +14,14 @@ from torchaudio.transforms import AmplitudeToDB, Spectrogram
 
 from speaker_count.compose import compose
 from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.module import SpeakerCounter
-from speaker_count.processes import CONTEXT
+from speaker_count.labels import FULL_SCALE
+from speaker_count.training.module import SpeakerCounter
+from speaker_count.training.processes import CONTEXT
 from tests.benchmarks.peers import Measure, Row, apart, compare, row
 
 SECONDS = 1.2  # of training a round, about
 ROUNDS = 3
-NEXT_BATCH = "[_TrainingEpochLoop].train_dataloader_next"  # as Lightning names it
+NEXT_BATCH = "[_TrainingEpochLoop].train_dataloader_next"  # Lightning's name
 WAVEFORM = {
     "m3": ([[32, 1]], True),
     "m5": ([[32, 1], [64, 1], [128, 1]], True),
@@ -35,7 +36,7 @@ SPECTROGRAM = {
 
 
 class PlainWaveform(nn.Module):
-    """The paper's 1D nets in the order in which it gives the layers."""
+    """The paper's 1D nets, with the layers in the paper's order."""
 
     def __init__(self, stages: list[list[int]], pool_last: bool):
         super().__init__()
@@ -54,7 +55,7 @@ class PlainWaveform(nn.Module):
 
 
 class PlainSpectrogram(nn.Module):
-    """The paper's 2D nets in the order in which it gives the layers."""
+    """The paper's 2D nets, with the layers in the paper's order."""
 
     def __init__(self, channels: list[int], dropout: list[float]):
         super().__init__()
@@ -114,7 +115,7 @@ class Bench:
         return self.steps * self.data.batch_size / seconds
 
     def whole_stack(self, profiler: SimpleProfiler | None = None) -> float:
-        """Streamed and trained by Lightning, as `speaker-count train` does."""
+        """Clips per second, streamed and trained by Lightning as in `speaker-count train`."""
         watch = Stopwatch(self.warm_up)
         trainer = instantiate({**self.config.trainer, "callbacks": []}, _partial_=True)(
             callbacks=[watch],
@@ -130,7 +131,7 @@ class Bench:
         return self.rate(watch.seconds)
 
     def waiting(self) -> float:
-        """Per cent of the time that the whole stack waits for the next batch."""
+        """The share of the time that the whole stack waits for the next batch, in per cent."""
         profiler = SimpleProfiler()
         seconds = self.steps * self.data.batch_size / self.whole_stack(profiler)
         return 100 * sum(profiler.recorded_durations[NEXT_BATCH][self.warm_up : -1]) / seconds
@@ -140,7 +141,7 @@ class Bench:
 
 
 def bare(make: Callable[[], nn.Module], batches: Sequence[dict[str, Tensor]], warm_up: int) -> float:
-    """The same recipe on batches that lie ready."""
+    """Clips per second of the same recipe on prepared batches."""
     train = stepper(make())
     for number, batch in enumerate(batches):
         if number == warm_up:
@@ -153,7 +154,7 @@ def stepper(net: nn.Module) -> Callable[[dict[str, Tensor]], None]:
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-4)
 
     def train(batch: dict[str, Tensor]) -> None:
-        loss = nn.functional.cross_entropy(net(batch["waveform"].float() / 32_768), batch["count"] - 1)
+        loss = nn.functional.cross_entropy(net(batch["waveform"].float() / FULL_SCALE), batch["count"] - 1)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -162,18 +163,18 @@ def stepper(net: nn.Module) -> Callable[[dict[str, Tensor]], None]:
 
 
 def rows(data: ClipDataModule) -> list[Row]:
-    told = []
+    lines = []
     CONTEXT.set_forkserver_preload([__name__])
     for name in (*WAVEFORM, *SPECTROGRAM):
         bench = Bench(data, name)
         assert sum(p.numel() for p in plain(name).parameters()) == sum(p.numel() for p in bench.module().parameters())
-        with apart(bench.bare(functools.partial(plain, name))) as as_it_comes:
+        with apart(bench.bare(functools.partial(plain, name))) as plain_layers:
             peers = {
                 "whole stack": bench.whole_stack,
-                "bare loop, ready batches": bench.bare(bench.module),
-                "the same, plain eager float32": as_it_comes,
+                "bare loop, prepared batches": bench.bare(bench.module),
+                "the same, plain eager float32": plain_layers,
             }
-            told += compare(f"training {name}", "clips/s", peers, ROUNDS)
+            lines += compare(f"training {name}", "clips/s", peers, ROUNDS)
         if name == "m5":
-            told.append(row("training m5: waiting for data", bench.waiting(), "% of the step"))
-    return told
+            lines.append(row("training m5: waiting for data", bench.waiting(), "% of the step"))
+    return lines

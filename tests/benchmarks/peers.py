@@ -1,4 +1,4 @@
-"""Peers measured in turns: a shared machine's speed drifts, but it drifts for all of them."""
+"""Measurements of peers in turns: the speed of a shared machine drifts, but for all peers alike."""
 
 import contextlib
 import os
@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-from speaker_count.processes import CONTEXT
-from speaker_count.results.record import peak_memory_bytes, reset_peak_memory
+from speaker_count.training.memory import peak_memory_bytes, reset_peak_memory
+from speaker_count.training.processes import CONTEXT
 
 Measure = Callable[[], float]
 Row = dict[str, Any]
 
 
 def compare(what: str, unit: str, peers: dict[str, Measure], rounds: int, less_is_better: bool = False) -> list[Row]:
-    """Ours against its peers: the first of them against each other one.
+    """Compare ours, which is the first of the peers, with each other peer.
 
     A figure is the median of the rounds, a ratio the median of the rounds' ratios; above 1, ours is better.
     """
@@ -32,13 +32,13 @@ def compare(what: str, unit: str, peers: dict[str, Measure], rounds: int, less_i
             peak[name] = max(peak.get(name, 0), peak_memory_bytes())
     (ours, figures), *others = measured.items()
     rows = []
-    for name, theirs in others:
-        ratios = [b / a if less_is_better else a / b for a, b in zip(figures, theirs, strict=True)]
+    for name, others_figures in others:
+        ratios = [b / a if less_is_better else a / b for a, b in zip(figures, others_figures, strict=True)]
         rows.append(
             {
                 **row(f"{what}: {ours}", statistics.median(figures), unit, peak[ours]),
                 "peer": name,
-                "its": statistics.median(theirs),
+                "theirs": statistics.median(others_figures),
                 "ratio": statistics.median(ratios),
             }
         )
@@ -46,28 +46,28 @@ def compare(what: str, unit: str, peers: dict[str, Measure], rounds: int, less_i
 
 
 def row(what: str, figure: float, unit: str, peak_bytes: int | None = None) -> Row:
-    """A figure that stands alone."""
+    """A figure without a peer."""
     return {
         "what": what,
         "ours": figure,
         "unit": unit,
         "peak_bytes": peak_bytes,
         "peer": "",
-        "its": None,
+        "theirs": None,
         "ratio": None,
     }
 
 
 @contextlib.contextmanager
 def apart(measure: Measure) -> Iterator[Measure]:
-    """The same, measured in a process of its own, with one thread and with the memory as the system gives it.
+    """The same measurement in a process of its own, with one thread and the system's default handling of memory.
 
     Args:
         measure: can be pickled.
     """
-    here, there = CONTEXT.Pipe()
-    # as bytes: each tensor would take a file descriptor of its own
-    process = CONTEXT.Process(target=_answer, args=(pickle.dumps(measure), there), daemon=True)
+    here, remote = CONTEXT.Pipe()
+    # as bytes: each tensor would take a file descriptor
+    process = CONTEXT.Process(target=_answer, args=(pickle.dumps(measure), remote), daemon=True)
     process.start()
 
     def asked() -> float:
@@ -89,7 +89,7 @@ def _answer(pickled: bytes, asks: Connection) -> None:
 
 @contextlib.contextmanager
 def on_cores(number: int) -> Iterator[None]:
-    """Keep this thread, and those that it begins, to so many cores, where the system can (Linux)."""
+    """Keep this thread, and the threads that it starts, on this number of cores (Linux; elsewhere on all cores)."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -102,7 +102,7 @@ def on_cores(number: int) -> Iterator[None]:
 
 
 def with_speech_at_hand(overrides: Sequence[str]) -> list[str]:
-    """The overrides, and if they name no `data`, real speech where it is at hand, else data=demo."""
+    """The overrides; without `data` among them, real speech where LibriSpeech is on this machine, else data=demo."""
     if any(override.startswith("data=") for override in overrides):
         return list(overrides)
     near = Path(__file__).parents[3] / "shared" / "librispeech-sample"

@@ -1,6 +1,6 @@
-"""`python -m tests.benchmarks.report_of_many RUN_DIR`: how long the report of seven nets and three seeds takes.
+"""`python -m tests.benchmarks.report_of_many RUN_DIR`: the duration of a report on seven nets and three seeds.
 
-The 21 runs are one finished run under other names, with some of its predictions changed: their scores mean nothing.
+The 21 runs are copies of one finished run under other names, with some predictions changed: their scores mean nothing.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def copy(run: Path, folder: Path, model: str, seed: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run_dir", type=Path, help="the folder of a finished run, whose corpus is at hand")
+    parser.add_argument("run_dir", type=Path, help="the folder of a finished run, whose corpus is on this machine")
     run = parser.parse_args().run_dir
     with tempfile.TemporaryDirectory() as folder:
         for model in paper():

@@ -1,4 +1,4 @@
-"""Clips a second: streamed from the pool, beside other ways to the same clips."""
+"""Clips per second: streamed from the pool, beside other ways to the same clips."""
 
 import tempfile
 import time
@@ -12,12 +12,14 @@ import soundfile
 from speaker_count.data import corpus
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.data.draws import permutation
-from speaker_count.data.mixing import Plan
+from speaker_count.data.planning import Plan
+from speaker_count.data.pool import Pool
+from speaker_count.labels import FULL_SCALE
 from tests.benchmarks.peers import Measure, Row, compare
 
-STREAMED = 32_000  # clips a round
-READ = 640  # of the slow ways
-WRITTEN = 8_000  # pre-mixed
+STREAMED = 32_000  # clips per round
+READ = 640  # clips per round of the slow ways
+WRITTEN = 8_000  # clips as pre-mixed files
 ROUNDS = 4
 
 
@@ -43,12 +45,13 @@ def rows(data: ClipDataModule) -> list[Row]:
         try:
             peers["lhotse, cuts mixed from FLAC"] = lhotse(data, plan)
         except ImportError:
-            print("lhotse is not installed, and left out: pip install -e .[bench]")
+            print("left out: lhotse is not installed; pip install -e .[bench]")
         return compare("streaming", "clips/s", peers, ROUNDS)
 
 
 def bare(data: ClipDataModule, plan: Plan) -> Iterator[int]:
-    """The formula and nothing around it."""
+    """The formula without anything around it."""
+    assert isinstance(data.pool, Pool)
     pool, samples = data.pool.samples, data.clips["train"].samples
     begins = (data.pool.offsets[plan.utterances] + plan.starts).tolist()
     counts = plan.count.tolist()
@@ -120,7 +123,7 @@ def lhotse(data: ClipDataModule, plan: Plan) -> Measure:
                 if utterance >= 0
             ]
             mixture = reduce(lambda sum_, voice: sum_.mix(voice), voices).load_audio() / len(voices)
-            np.rint(32_768 * mixture).astype(np.int16)
+            np.rint(FULL_SCALE * mixture).astype(np.int16)
             yield 1
 
     return lambda: rate(clips())

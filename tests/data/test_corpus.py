@@ -6,6 +6,7 @@ import pytest
 
 from speaker_count.data import corpus
 from speaker_count.errors import UserError
+from speaker_count.labels import SEXES, SPLITS
 from tests.conftest import make_tree
 
 
@@ -17,7 +18,7 @@ def test_lists_every_utterance_with_its_speaker_and_sex(tree):
     assert path == "speech/101/7/101-7-0001.flac"
     assert listed.sizes[row] == (listed.root / path).stat().st_size
     assert listed.speakers[listed.speaker[row]] == "101"
-    assert [corpus.SEXES[sex] for sex in listed.sexes] == ["F"] * 12 + ["M"] * 12
+    assert [SEXES[sex] for sex in listed.sexes] == ["F"] * 12 + ["M"] * 12
 
 
 def test_root_may_be_the_folder_of_subsets_itself(tree):
@@ -25,11 +26,11 @@ def test_root_may_be_the_folder_of_subsets_itself(tree):
     assert inner.paths.to_pylist() == outer.paths.to_pylist()
 
 
-def test_other_files_in_the_tree_are_passed_over(tmp_path):
+def test_other_files_in_the_tree_are_ignored(tmp_path):
     make_tree(tmp_path, women=1, men=1, utterances=1)
     chapter = tmp_path / "LibriSpeech" / "speech" / "100" / "7"
     (chapter / "100-7.trans.txt").write_text("100-7-0000 HELLO")
-    (chapter / "._100-7-0000.flac").write_text("what a copying program left")
+    (chapter / "._100-7-0000.flac").write_text("macOS leaves such files")
     assert len(corpus.index(tmp_path).utterances) == 2
 
 
@@ -38,7 +39,7 @@ def test_speakers_are_divided_by_the_hash_of_their_id_within_each_sex():
     splits = corpus.split_by_speaker(speakers, sexes)
     for members, held_out in ((speakers[:10], 3), (speakers[10:], 4)):  # at least three from nine on; round(0.15 * 30)
         ordered = sorted(members, key=lambda speaker: hashlib.sha256(speaker.encode()).hexdigest())
-        named = {str(speaker): corpus.SPLITS[split] for speaker, split in zip(speakers, splits, strict=True)}
+        named = {str(speaker): SPLITS[split] for speaker, split in zip(speakers, splits, strict=True)}
         assert {named[speaker] for speaker in ordered[:held_out]} == {"validation"}
         assert {named[speaker] for speaker in ordered[held_out : 2 * held_out]} == {"test"}
         assert {named[speaker] for speaker in ordered[2 * held_out :]} == {"train"}
@@ -53,13 +54,8 @@ def test_splits_by_subset(tmp_path):
     lines = [f"{number}{100 + row} | {'FFMM'[row]} | x | 1 | x" for number in range(3) for row in range(4)]
     (tmp_path / "all" / "SPEAKERS.TXT").write_text("\n".join(lines))
     listed = corpus.index(tmp_path / "all", ["a"], ["b"], ["c"])
-    assert {
-        (speaker[0], corpus.SPLITS[split]) for speaker, split in zip(listed.speakers, listed.splits, strict=True)
-    } == {
-        ("0", "train"),
-        ("1", "validation"),
-        ("2", "test"),
-    }
+    splits = {(speaker[0], SPLITS[split]) for speaker, split in zip(listed.speakers, listed.splits, strict=True)}
+    assert splits == {("0", "train"), ("1", "validation"), ("2", "test")}
     with pytest.raises(UserError, match="train and the test split"):
         corpus.index(tmp_path / "all", ["a"], ["b"], ["a"])
     shutil.copytree(tmp_path / "all" / "a" / "0100", tmp_path / "all" / "c" / "0100")
@@ -71,7 +67,13 @@ def test_splits_by_subset(tmp_path):
         corpus.index(tmp_path / "all", ["a"], ["b"], ["c"])
 
 
-def test_the_packaged_sample_is_the_same_216_speakers_everywhere(real_speech):
+def test_splits_are_all_subsets_or_none(tree):
+    for named in ((None, ["b"], ["c"]), (["a"], ["b"], None), (None, None, ["c"])):
+        with pytest.raises(UserError, match=r"data\.validation_subsets and data\.test_subsets, or neither"):
+            corpus.index(tree, *named)
+
+
+def test_the_packaged_sample_has_the_same_216_speakers_everywhere(real_speech):
     listed = corpus.index(real_speech, ["train-clean-100"], utterance_list="librispeech_sample")
     assert len(listed.utterances) == len(listed.speakers) == 216
     assert np.bincount(listed.splits).tolist() == [152, 32, 32]
@@ -94,14 +96,14 @@ def test_a_reader_with_bars_in_the_name_is_read(tmp_path):
         ("", "does not list"),
     ],
 )
-def test_an_odd_speakers_table_is_told(tree, tmp_path, text, says):
+def test_a_malformed_speakers_table_is_refused(tree, tmp_path, text, says):
     copy = shutil.copytree(tree, tmp_path / "copy")
     (copy / "LibriSpeech" / "SPEAKERS.TXT").write_text(text)
     with pytest.raises(UserError, match=says):
         corpus.index(copy)
 
 
-def test_a_missing_speakers_table_is_told(tree, tmp_path):
+def test_a_missing_speakers_table_is_refused(tree, tmp_path):
     copy = shutil.copytree(tree, tmp_path / "copy")
     (copy / "LibriSpeech" / "SPEAKERS.TXT").unlink()
     with pytest.raises(UserError, match=r"SPEAKERS\.TXT"):
@@ -116,7 +118,7 @@ def test_missing_speech_names_the_ways_to_get_some(tmp_path):
         corpus.index(tmp_path, ["train-clean-100"], ["dev-clean"], ["test-clean"])
 
 
-def test_an_utterance_list_that_the_tree_does_not_have_is_told(tree, tmp_path):
+def test_utterances_that_the_list_names_and_the_tree_lacks_are_reported(tree, tmp_path):
     (tmp_path / "mine.txt").write_text("100-7-0000\n101-7-0000\n")
     assert len(corpus.index(tree, utterance_list=tmp_path / "mine.txt").utterances) == 2
     (tmp_path / "mine.txt").write_text("100-7-0000\n999-7-0000\n")

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 import torch
 
+from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.data.loader import ClipLoader
 from speaker_count.errors import UserError
 from tests.conftest import make_tree, mix_of
 
 
 def taken(loader):
-    """All of an epoch's clips by number: their count and samples."""
+    """All clips of an epoch by number: count and samples."""
     return {
         int(index): (int(count), waveform.numpy().tobytes())
         for batch in loader
@@ -68,11 +69,11 @@ def test_fresh_clips_are_new_in_each_epoch_in_plan_order(make_data):
     for loader in (train, validation, train_again):
         loader.set_epoch(1)
     assert taken(train) != first
-    assert taken(train_again) == taken(train)  # what is evaluated is what was trained on
+    assert taken(train_again) == taken(train)  # evaluated on the clips of this epoch's training
     assert taken(validation) == held_out
 
 
-def test_goes_on_where_it_was(make_data):
+def test_a_loader_resumes_within_an_epoch(make_data):
     whole = make_data().train_dataloader()
     whole.set_epoch(3)
     loader = make_data().train_dataloader()
@@ -112,7 +113,7 @@ def test_a_loader_pickles_without_samples(make_data):
     assert taken(pickle.loads(pickled)) == taken(loader)
 
 
-def test_too_few_speakers_or_too_short_speech_is_told(make_data, tmp_path):
+def test_too_few_speakers_and_too_short_speech_are_refused(make_data, tmp_path):
     with pytest.raises(UserError, match=r"validation split .* has 6 speakers .* asks for 7"):
         make_data(mix=mix_of(counts=(1, 7)))
     with pytest.raises(UserError, match=r"clip_seconds=2.0 is longer than every utterance .* 1\.50 s"):
@@ -123,7 +124,15 @@ def test_too_few_speakers_or_too_short_speech_is_told(make_data, tmp_path):
         make_data(batch_size=0)
 
 
-def test_a_split_short_of_a_sex_draws_what_there_is_and_says_so(make_data, tmp_path, caplog):
+def test_a_split_without_a_sex_draws_the_other_and_warns(make_data, tmp_path, caplog):
     data = make_data(make_tree(tmp_path, women=0, men=12))
     assert "0 speakers of sex F" in caplog.text
     assert set(data.clips["test"].plan().sexes.ravel()) == {-1, 1}
+
+
+def test_the_pool_is_opened_by_setup(tree, cache):
+    data = ClipDataModule("folder", str(tree), str(cache), mix_of())
+    with pytest.raises(RuntimeError, match="call it first"):
+        _ = data.pool
+    data.setup()
+    assert data.pool.path == data.prepare_data()

@@ -32,7 +32,7 @@ def test_is_laid_out_as_librispeech_with_48_speakers_half_of_each_sex(made):
     assert np.bincount(listed.splits).tolist() == [32, 8, 8]
 
 
-def test_utterances_are_speech_at_the_rate_that_was_asked_for(made):
+def test_utterances_are_speech_at_the_given_rate(made):
     for path in made.rglob("*.flac"):
         samples, rate = soundfile.read(path, dtype="int16")
         assert rate == 16_000
@@ -57,14 +57,14 @@ def test_is_the_same_bytes_each_time_and_made_once(made, tmp_path):
     assert (made / "LibriSpeech" / "SPEAKERS.TXT").stat().st_mtime_ns == before
 
 
-def test_a_folder_with_something_else_is_left_alone(tmp_path):
+def test_a_folder_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("the only copy")
-    with pytest.raises(UserError, match="holds something else"):
+    with pytest.raises(UserError, match="holds other files than the demo corpus"):
         demo.synthesize(tmp_path / "mine", 16_000)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "the only copy"
 
 
-def test_more_voices_than_there_are_is_told(tmp_path):
-    with pytest.raises(UserError, match="gives 2 to 80 voices"):
+def test_more_speakers_than_espeak_has_voices_are_refused(tmp_path):
+    with pytest.raises(UserError, match="speakers=1000: expected 2 to 80"):
         demo.synthesize(tmp_path / "many", 16_000, speakers=1000)

@@ -1,4 +1,4 @@
-"""Getting LibriSpeech, from a server on this machine that behaves as badly as it is told to."""
+"""Downloads of LibriSpeech from a server on this machine that misbehaves on demand."""
 
 import errno
 import hashlib
@@ -42,7 +42,7 @@ def sha256(data: bytes) -> str:
 
 
 def left(folder: Path) -> set[str]:
-    """Everything below a folder, with what is hidden."""
+    """Everything below a folder, hidden files included."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix != ".lock"}
 
 
@@ -55,8 +55,10 @@ class Server(ThreadingHTTPServer):
     """Serves one archive under every name.
 
     Attributes:
+        url: of the server.
+        archive: its content.
         asked: the `Range` header, or None, of each request so far.
-        cuts: after how many bytes to hang up, for the requests to come; when used up, all is sent.
+        cuts: the number of bytes sent before hanging up, for each of the next requests; later ones get all bytes.
         silence: seconds to wait before hanging up.
         ranges: whether `Range` is honoured.
         missing: answer 404.
@@ -134,7 +136,7 @@ def assert_complete(root: Path) -> None:
         assert (root / name).read_bytes() == data
 
 
-def test_subset_is_there_after_one_fetch_and_never_asked_for_again(server, root):
+def test_subset_is_complete_after_one_fetch_and_never_requested_again(server, root):
     fetch(server, root)
     assert_complete(root)
     fetch(server, root)
@@ -149,31 +151,31 @@ def test_subset_joins_a_librispeech_folder_and_leaves_its_speaker_table_alone(se
     assert not (root / "LibriSpeech").exists()
 
 
-def test_cut_connection_goes_on_where_it_was_cut(server, root):
+def test_cut_download_resumes_where_it_was_cut(server, root):
     server.cuts = [70_000, 50_000]
     fetch(server, root)
     assert_complete(root)
     assert server.asked == [None, "bytes=70000-", "bytes=120000-"]
 
 
-def test_silent_connection_is_given_up_and_little_of_what_it_sent_is_lost(server, root, monkeypatch):
+def test_silent_connection_is_dropped_and_little_of_its_data_is_lost(server, root, monkeypatch):
     monkeypatch.setattr(download, "TIMEOUT", 0.3)
     server.cuts, server.silence = [150_000], 1.0
     fetch(server, root)
     assert_complete(root)
     first, second = server.asked
     assert first is None
-    assert second is not None, "all of it was asked for again"
+    assert second is not None, "the whole archive was requested again"
 
 
-def test_slow_line_that_breaks_again_and_again_gets_there(server, root, monkeypatch):
-    monkeypatch.setattr(download, "TRIES", 1)  # in a row without a byte: there is no such try here
+def test_download_over_a_line_that_breaks_again_and_again_completes(server, root, monkeypatch):
+    monkeypatch.setattr(download, "TRIES", 1)  # in a row without a byte: each try here brings some
     server.cuts = [50_000] * 3
     fetch(server, root)
     assert_complete(root)
 
 
-def test_route_that_is_lost_midway_is_no_full_disk(server, root, monkeypatch):
+def test_route_that_is_lost_midway_is_not_taken_for_a_full_disk(server, root, monkeypatch):
     read, broken = http.client.HTTPResponse.read, [OSError(errno.EHOSTUNREACH, "No route to host")]
 
     def read_or_break(response, *arguments):
@@ -186,35 +188,35 @@ def test_route_that_is_lost_midway_is_no_full_disk(server, root, monkeypatch):
     assert_complete(root)
 
 
-def test_part_of_an_earlier_process_is_gone_on_with(server, root, part):
+def test_partial_download_of_an_earlier_process_is_resumed(server, root, part):
     part.write_bytes(ARCHIVE[:HALF])
     fetch(server, root)
     assert_complete(root)
     assert server.asked == [f"bytes={HALF}-"]
 
 
-def test_part_that_is_all_there_needs_no_more(server, root, part):
+def test_partial_download_that_is_complete_is_used(server, root, part):
     part.write_bytes(ARCHIVE)
     fetch(server, root)
     assert_complete(root)
     assert len(server.asked) == 1
 
 
-def test_server_without_ranges_starts_over(server, root, part):
+def test_server_without_ranges_sends_from_the_start(server, root, part):
     part.write_bytes(ARCHIVE[:HALF])
     server.ranges, server.cuts = False, [HALF + 1]
     fetch(server, root)
     assert_complete(root)
 
 
-def test_server_without_ranges_that_never_sends_all_is_given_up(server, root, monkeypatch):
+def test_server_without_ranges_that_never_sends_all_is_abandoned(server, root, monkeypatch):
     monkeypatch.setattr(download, "TRIES", 2)
     server.ranges, server.cuts = False, [5000, 4000, 3000, 2000, 1000]
     with pytest.raises(UserError, match="ended too early"):
         fetch(server, root)
 
 
-def test_wrong_download_is_told_with_both_checksums_and_removed(server, root):
+def test_wrong_download_is_reported_with_both_checksums_and_removed(server, root):
     server.archive = tar_gz(CONTENT | {"LibriSpeech/README.TXT": b"another"})
     with pytest.raises(UserError, match=f"{sha256(server.archive)}, not {SHA256}"):
         fetch(server, root)
@@ -255,7 +257,7 @@ def test_wrong_archive_in_place_is_left_to_its_owner(server, root, archive, wron
 )
 def test_damaged_archive_leaves_no_half_subset(server, root, damaged):
     server.archive = damaged
-    with pytest.raises(UserError, match=r"dev-clean\.tar\.gz is damaged.*remove it"):
+    with pytest.raises(UserError, match=r"dev-clean\.tar\.gz\.part is damaged.*remove it"):
         fetch(server, root, sha256(damaged))
     assert left(root / "LibriSpeech") <= {"SPEAKERS.TXT"}
 
@@ -267,46 +269,46 @@ def test_members_that_would_escape_do_not(server, root, tmp_path, absolute):
     try:
         fetch(server, root, sha256(server.archive))
     except UserError:
-        assert left(root) <= {"LibriSpeech", "dev-clean.tar.gz"}
+        assert left(root) <= {"LibriSpeech", "dev-clean.tar.gz.part"}
     else:
         assert_complete(root)
     assert {path.name for path in tmp_path.iterdir()} == {"root"}
 
 
-def test_missing_archive_is_told_at_once(server, root):
+def test_missing_archive_is_reported_at_once(server, root):
     server.missing = True
     with pytest.raises(UserError, match=f"{server.url}/dev-clean.tar.gz: .*404"):
         fetch(server, root)
     assert len(server.asked) == 1
 
 
-def test_server_that_is_gone_is_told_with_what_is_kept(root, part, monkeypatch):
+def test_unreachable_server_is_reported_with_the_size_of_the_partial_download(root, part, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(download, "TRIES", 2)
     part.write_bytes(bytes(3_000_000))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     began = time.monotonic()
-    with pytest.raises(UserError, match=r"refused.*3 MB of it are kept"):
+    with pytest.raises(UserError, match=r"refused.*3 MB are kept: the same command resumes"):
         download.fetch(root, "dev-clean", f"http://127.0.0.1:{port}", SHA256)
     assert time.monotonic() - began < 5
     assert part.stat().st_size == 3_000_000
 
 
-def test_url_without_http_is_told(root):
+def test_url_without_http_is_refused(root):
     with pytest.raises(UserError, match=r"openslr/12/dev-clean\.tar\.gz: unknown url type"):
         download.fetch(root, "dev-clean", "openslr/12", SHA256)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
-def test_full_disk_is_told_at_once(server, root, part):
+def test_full_disk_is_reported_at_once(server, root, part):
     part.symlink_to("/dev/full")
     with pytest.raises(UserError, match=f"cannot write to {re.escape(str(root))}: No space left.*free some space"):
         fetch(server, root)
     assert len(server.asked) == 1
 
 
-def test_unknown_subset_is_told_with_the_known_ones(server, root):
+def test_unknown_subset_is_refused_with_the_known_ones(server, root):
     with pytest.raises(UserError, match=r"train-clean-10\b.*dev-clean.*train-clean-100.*train-other-500"):
         download.fetch(root, "train-clean-10", server.url)
     assert server.asked == []

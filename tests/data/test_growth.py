@@ -1,4 +1,4 @@
-"""What a large corpus and a long epoch must not change: the samples that are read, and what a slice of a plan costs."""
+"""A large corpus must not change the samples that are read, nor a long epoch the cost of a slice of its plan."""
 
 import os
 import time
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from speaker_count.data import draws
-from speaker_count.data.loader import ClipLoader, Clips
+from speaker_count.data.loader import ClipLoader, MixedClips
 from speaker_count.data.pool import Pool
 from tests.benchmarks.large_corpus import RATE, check_samples, make_pool, simulated
 from tests.conftest import mix_of
@@ -33,7 +33,7 @@ def test_samples_beyond_2_to_the_31_are_the_right_ones(hundred_hours):
         file.seek(-noise.nbytes, os.SEEK_END)
         file.write(noise.data)
     pool = Pool(hundred_hours)
-    clips = Clips(pool, "train", mix_of(counts=(1,)))
+    clips = MixedClips(pool, "train", mix_of(counts=(1,)))
     last = len(pool.frames) - 1
     plan = clips.plan(0, 1)
     plan = replace(
@@ -42,12 +42,12 @@ def test_samples_beyond_2_to_the_31_are_the_right_ones(hundred_hours):
     assert pool.offsets[-1] > 2**32
     assert np.array_equal(clips.render(plan)[0], noise)
 
-    found = check_samples(Clips(pool, "train", mix_of()))
+    found = check_samples(MixedClips(pool, "train", mix_of()))
     assert found["far"] > 20
     assert found["right"]
 
 
-def test_a_pool_that_is_mapped_anew_goes_on_with_the_same_clips(make_data, monkeypatch):
+def test_a_pool_that_is_mapped_again_gives_the_same_clips(make_data, monkeypatch):
     clips = make_data().clips["test"]
     expected = clips.render(clips.plan())
     monkeypatch.setattr("speaker_count.data.loader.MAPPED_FOR_GOOD", 0)
@@ -56,7 +56,7 @@ def test_a_pool_that_is_mapped_anew_goes_on_with_the_same_clips(make_data, monke
     assert clips.pool.samples is not before
 
 
-def test_the_end_of_a_long_epoch_is_drawn_alone_in_little_time_and_memory(make_data):
+def test_the_end_of_a_long_epoch_is_drawn_by_itself_in_little_time_and_memory(make_data):
     clips = make_data(mix=mix_of(train=LONG)).clips["train"]
     tracemalloc.start()
     begin = time.process_time()

@@ -13,9 +13,10 @@ import pytest
 import soundfile
 
 from speaker_count.data import mixing
-from speaker_count.data.corpus import SPLITS
 from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.data.planning import Plan
 from speaker_count.errors import UserError
+from speaker_count.labels import SPLITS
 from tests.conftest import make_tree, mix_of
 
 SAMPLES = 16_000
@@ -93,7 +94,7 @@ def test_plan_and_mix_agree_with_the_reference_bit_for_bit(make_data, counts, sp
         assert np.array_equal(rendered[row], samples)
 
 
-def test_any_clips_can_be_drawn_by_themselves(make_data):
+def test_any_clip_can_be_drawn_by_itself(make_data):
     clips = make_data(mix=mix_of(counts=(1, 2, 3, 4), gain_db=(-5, 5))).clips["train"]
     whole = clips.plan()
     for numbers in ([0], [*range(5, 17)], [94, 95], [50, 3, 3, 95, 4]):
@@ -134,7 +135,7 @@ def test_the_law_of_drawing(make_data):
 def test_a_sex_that_is_used_up_is_replaced_by_the_other(make_data, tmp_path):
     data = make_data(make_tree(tmp_path / "tree", women=9, men=20), mix=mix_of(counts=(6,)))
     plan = data.clips["test"].plan()
-    assert set((plan.sexes == 0).sum(axis=1)) == {3}  # three women are there, three men, six voices
+    assert set((plan.sexes == 0).sum(axis=1)) == {3}  # three women, three men, six voices
     assert all(len(set(row)) == 6 for row in plan.speakers)
 
 
@@ -142,7 +143,7 @@ def test_gains_scale_and_clipping():
     pool = SimpleNamespace(
         samples=np.array([30_000, -30_000, 3, 5, 20_000, -20_000, 4, 4], np.int16), offsets=np.array([0, 4])
     )
-    plan = mixing.Plan(
+    plan = Plan(
         index=np.arange(2),
         count=np.array([2, 2]),
         speakers=np.zeros((2, 2), np.int32),
@@ -173,7 +174,7 @@ def test_level_blind_clips_have_one_level_and_the_paper_s_crops(make_data):
     level = np.sqrt(np.square(mixture.clips, dtype=np.float64).mean(axis=1))
     assert 20 * np.log10(level / 32_768) == pytest.approx(-26, abs=0.01)
     fixed = mixing.mix(clips.pool, dataclasses.replace(plan, scale=mixture.scale, level=None))
-    assert np.array_equal(fixed.clips, mixture.clips)  # the scale that is told is the one that was used
+    assert np.array_equal(fixed.clips, mixture.clips)  # the mixture's scale is the one that rendering used
     one = clips.plan(5, 6)
     assert np.array_equal(clips.render(one)[0], mixture.clips[5])
 
@@ -187,7 +188,7 @@ def test_sources_sum_up_to_the_clip(make_data):
 
 
 def pauses(tmp_path):
-    """Speakers who hum in the first second of three, and in the second utterance not at all but for a click."""
+    """Speakers who hum in the first second of three; their second utterance is silent but for a click."""
     tree = make_tree(tmp_path / "tree", seconds=3)
     for path in tree.rglob("*.flac"):
         samples, _ = soundfile.read(path, dtype="int16")
@@ -212,11 +213,11 @@ def test_activity_and_crops_that_are_active(make_data, tmp_path):
     heard = active.utterances >= 0
     assert active.activity[heard].min() == pytest.approx(0.3)
     assert set(active.utterances[heard] % 2) == {0}  # the clicks are too short
-    assert 11_200 < active.starts.max() < 71 * 160  # from frame 70 on, 30 % are active; after it, less
+    assert 11_200 < active.starts.max() < 71 * 160  # a crop from frame 70 is active for 30 %, a later one for less
     assert abs(active.starts[heard].mean() / (71 * 160 / 2) - 1) < 0.05  # evenly among them
 
 
-def test_too_few_speakers_who_are_active_enough_is_told(make_data, tmp_path):
+def test_too_few_active_speakers_are_refused(make_data, tmp_path):
     with pytest.raises(UserError, match=r"0 speakers with 2\.0 s of speech, 90% of it active \(mix.min_active\)"):
         make_data(pauses(tmp_path), mix=mix_of(min_active=0.9, clip_seconds=2.0))
 
@@ -241,7 +242,7 @@ def test_clips_of_any_length_and_count(make_data):
         {"level_db": 3},
     ],
 )
-def test_an_impossible_mix_is_told(changes):
+def test_an_impossible_mix_is_refused(changes):
     with pytest.raises(UserError, match=r"mix\."):
         mix_of(**changes)
 
@@ -267,8 +268,8 @@ def test_another_process_with_another_batch_size_renders_the_same(real_speech, c
     assert outputs[0] == outputs[1]
 
 
-def test_the_paper_s_clips_of_the_sample_stay_what_they_are(real_speech, cache):
-    """A change of these hashes is a change of the data set: of every figure that was ever measured on it."""
+def test_the_paper_s_clips_of_the_sample_keep_their_hashes(real_speech, cache):
+    """A change of these hashes changes the data set, and with it every figure that was measured on it."""
     mix = mix_of(train=100_000, validation=10_000, test=10_000)
     subsets = {"train_subsets": ["train-clean-100"], "utterance_list": "librispeech_sample"}
     data = ClipDataModule("librispeech_sample", str(real_speech), str(cache), mix, **subsets)

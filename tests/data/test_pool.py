@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import shutil
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from speaker_count.data import corpus, pool
+from speaker_count.data import corpus, pool, pool_builder
 from speaker_count.errors import UserError
 from tests.conftest import RATE, make_tree
 
@@ -27,7 +28,7 @@ def flac(tree, number, utterance=0):
 
 def test_holds_the_samples_of_every_utterance(tree, tmp_path):
     listed = corpus.index(tree)
-    opened = pool.Pool(pool.build(listed, tmp_path, RATE))
+    opened = pool.Pool(pool_builder.build(listed, tmp_path, RATE))
     opened.verify()
     assert opened.utterances.tolist() == listed.utterances.to_pylist()
     for row, path in enumerate(listed.paths.to_pylist()):
@@ -40,27 +41,52 @@ def test_holds_the_samples_of_every_utterance(tree, tmp_path):
 
 
 def test_pickles_to_its_path(tree, tmp_path):
-    opened = pool.Pool(pool.build(corpus.index(tree), tmp_path, RATE))
+    opened = pool.Pool(pool_builder.build(corpus.index(tree), tmp_path, RATE))
     pickled = pickle.dumps(opened)
     assert len(pickled) < 500
     assert np.array_equal(pickle.loads(pickled).samples, opened.samples)
 
 
 def test_is_built_once_and_again_when_a_file_changes(own_tree, tmp_path):
-    first = pool.build(corpus.index(own_tree), tmp_path, RATE)
+    first = pool_builder.build(corpus.index(own_tree), tmp_path, RATE)
     built = (first / "samples.int16").stat().st_mtime_ns
-    assert pool.build(corpus.index(own_tree), tmp_path, RATE) == first
+    assert pool_builder.build(corpus.index(own_tree), tmp_path, RATE) == first
     assert (first / "samples.int16").stat().st_mtime_ns == built
     moved = shutil.move(own_tree, tmp_path / "elsewhere")
-    assert pool.build(corpus.index(moved), tmp_path, RATE) == first  # the same corpus in another place
+    assert pool_builder.build(corpus.index(moved), tmp_path, RATE) == first  # the same corpus in another place
     soundfile.write(flac(moved, 0), np.zeros(2 * RATE, np.int16), RATE)
-    second = pool.build(corpus.index(moved), tmp_path, RATE)
+    second = pool_builder.build(corpus.index(moved), tmp_path, RATE)
     assert second != first
     assert pool.Pool(second).sha256 != pool.Pool(first).sha256
 
 
+def test_files_replaced_by_others_of_the_same_length_are_another_pool(own_tree, tmp_path, caplog):
+    """Their names, sizes and times of modification may be the same: WAV files of one length have one size."""
+    caplog.set_level("INFO")
+    replaced = flac(own_tree, 0).with_suffix(".wav")
+    flac(own_tree, 0).unlink()
+    random = np.random.default_rng(0)
+    soundfile.write(replaced, random.integers(-9, 9, 2 * RATE).astype(np.int16), RATE)
+    times = replaced.stat().st_atime_ns, replaced.stat().st_mtime_ns
+    first = pool.Pool(pool_builder.build(corpus.index(own_tree), tmp_path, RATE))
+    before = replaced.read_bytes()
+    soundfile.write(replaced, random.integers(-9, 9, 2 * RATE).astype(np.int16), RATE)
+    os.utime(replaced, ns=times)
+    second = pool.Pool(pool_builder.build(corpus.index(own_tree), tmp_path, RATE))
+    assert second.path != first.path
+    assert second.sha256 == first.sha256  # of the index
+    assert second.samples_sha256 != first.samples_sha256
+    assert np.array_equal(second.samples[: 2 * RATE], soundfile.read(replaced, dtype="int16")[0])
+    replaced.write_bytes(before)
+    assert pool_builder.build(corpus.index(own_tree), tmp_path, RATE) == first.path  # the same bytes, the same pool
+    assert "comparing what they hold" in caplog.text
+    caplog.clear()
+    assert pool_builder.build(corpus.index(own_tree), tmp_path, RATE) == first.path
+    assert not caplog.text  # it is known now
+
+
 def damage(tree):
-    """One way for each utterance of the first speakers, and what is said of it."""
+    """Damage the first speakers' first utterances, each in its own way; returns what each reason says."""
     whole = flac(tree, 0).read_bytes()
     flac(tree, 0).write_bytes(whole[: len(whole) // 2])
     flipped = bytearray(whole)
@@ -87,14 +113,14 @@ def damage(tree):
         "8000 Hz",
         "empty",
         "truncated",
-        "floating-point",
+        "only integer PCM",
     ]
 
 
 def test_a_few_damaged_utterances_are_left_out_and_listed(tmp_path, caplog):
     tree = make_tree(tmp_path / "tree", utterances=40, seconds=0.2)  # 960 utterances: one in a hundred may be damaged
     reasons = damage(tree)
-    opened = pool.Pool(pool.build(corpus.index(tree), tmp_path, RATE))
+    opened = pool.Pool(pool_builder.build(corpus.index(tree), tmp_path, RATE))
     assert len(opened.utterances) == 960 - len(reasons)
     assert len(opened.damaged) == len(reasons)
     for entry, reason in zip(opened.damaged, reasons, strict=True):
@@ -105,41 +131,50 @@ def test_a_few_damaged_utterances_are_left_out_and_listed(tmp_path, caplog):
 
 def test_too_many_damaged_utterances_are_an_error(own_tree, tmp_path):
     damage(own_tree)
-    with pytest.raises(UserError, match=r"9 of the 48 utterances .* cannot be used \(at most 3"):
-        pool.build(corpus.index(own_tree), tmp_path / "cache", RATE)
+    with pytest.raises(UserError, match=r"9 of the 48 utterances .* are damaged \(at most 3"):
+        pool_builder.build(corpus.index(own_tree), tmp_path / "cache", RATE)
     assert not list((tmp_path / "cache" / "pools").glob("*/"))
 
 
 def test_a_second_process_waits_for_the_first(tree, tmp_path, caplog):
     listed = corpus.index(tree)
-    path = pool.folder(listed, tmp_path, RATE)
-    path.parent.mkdir()
-    hold = f"import filelock\nwith filelock.FileLock({str(path.with_suffix('.lock'))!r}): print(flush=True); input()"
+    path = pool_builder.build(listed, tmp_path, RATE)
+    shutil.rmtree(path)
+    (lock,) = path.parent.glob("*.lock")
+    hold = f"import filelock\nwith filelock.FileLock({str(lock)!r}): print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()  # it has the lock
         timer = threading.Timer(1, other.kill)
         timer.start()
-        assert pool.build(listed, tmp_path, RATE) == path
+        assert pool_builder.build(listed, tmp_path, RATE) == path
         timer.join()
     assert "another process is building the pool" in caplog.text
 
 
-def test_a_killed_build_leaves_nothing_that_is_taken_for_a_pool(tree, tmp_path):
+def test_the_remains_of_a_killed_build_are_not_used(tree, tmp_path):
     listed = corpus.index(tree)
-    path = pool.folder(listed, tmp_path, RATE)
-    path.with_suffix(".partial").mkdir(parents=True)
-    (path.with_suffix(".partial") / "samples.int16").write_bytes(b"half")
-    assert pool.Pool(pool.build(listed, tmp_path, RATE)).frames.sum() == 48 * 1.5 * RATE
-    assert not path.with_suffix(".partial").exists()
+    path = pool_builder.build(listed, tmp_path, RATE)
+    shutil.rmtree(path)
+    (lock,) = path.parent.glob("*.lock")
+    partial = lock.with_suffix(".partial")
+    partial.mkdir()
+    (partial / "samples.int16").write_bytes(b"half")
+    assert pool.Pool(pool_builder.build(listed, tmp_path, RATE)).frames.sum() == 48 * 1.5 * RATE
+    assert not partial.exists()
 
 
-def test_a_pool_that_was_cut_or_changed_is_told(tree, tmp_path):
-    path = pool.build(corpus.index(tree), tmp_path, RATE)
+def test_a_truncated_or_altered_pool_is_reported(tree, tmp_path):
+    path = pool_builder.build(corpus.index(tree), tmp_path, RATE)
     samples = bytearray((path / "samples.int16").read_bytes())
     samples[1000] ^= 1
     (path / "samples.int16").write_bytes(samples)
     with pytest.raises(UserError, match="is damaged: delete"):
         pool.Pool(path).verify()
+    # a failing disk alters samples without a trace
+    (path / "verified.json").write_text(json.dumps(pool.states_of(path)))
+    pool.Pool(path).verify()
+    with pytest.raises(UserError, match="is damaged: delete"):
+        pool.Pool(path).verify(again=True)
     (path / "samples.int16").write_bytes(samples[:-2])
     with pytest.raises(UserError, match="is damaged: delete"):
         pool.Pool(path)
@@ -156,21 +191,20 @@ def test_a_pool_that_was_cut_or_changed_is_told(tree, tmp_path):
         pool.Pool(path)
 
 
-def test_a_folder_that_cannot_be_written_is_told(tree, tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(tree, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"cannot write the pool .* data\.cache=DIR"):
-        pool.build(corpus.index(tree), tmp_path / "file" / "cache", RATE)
+        pool_builder.build(corpus.index(tree), tmp_path / "file" / "cache", RATE)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX")
-def test_a_full_disk_is_told_and_leaves_no_rubbish(tree, tmp_path):
+def test_a_full_disk_is_reported_and_leaves_no_files(tree, tmp_path):
     script = f"""
         import resource
-        from speaker_count.data import corpus, pool
+        from speaker_count.data import corpus, pool, pool_builder
         resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))  # a file may grow no more, as on a full disk
         try:
-            pool.build(corpus.index({str(tree)!r}), {str(tmp_path)!r}, {RATE})
-        except pool.UserError as error:
+            pool_builder.build(corpus.index({str(tree)!r}), {str(tmp_path)!r}, {RATE})
+        except pool_builder.UserError as error:
             print(error)
     """
     child = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from speaker_count.clips import write
-from speaker_count.data.corpus import SPLITS
 from speaker_count.data.wav_folder import WavClips, WavFolder
+from speaker_count.data.wav_writer import write
 from speaker_count.errors import UserError
+from speaker_count.labels import SPLITS
 from tests.conftest import mix_of
 
 LEVEL_BLIND = {"gain_db": (-5, 5), "level_db": -26}
@@ -30,7 +30,7 @@ def folder(written, tmp_path) -> Path:
     return shutil.copytree(written, tmp_path / "clips")
 
 
-def test_yields_what_the_stream_yields_in_its_order(written, make_data):
+def test_yields_the_clips_of_the_stream_in_its_order(written, make_data):
     mix = mix_of(**LEVEL_BLIND)
     stream, files = make_data(mix=mix, evaluate_train=True), make_data(written, mix, rendered=True, evaluate_train=True)
     for epoch in range(2):
@@ -61,11 +61,11 @@ def test_plan_and_hashes_are_the_stream_s(written, make_data):
             assert getattr(expected, column).dtype == values.dtype, column
         for row, count in enumerate(plan.count):
             for names in ("speakers", "utterances"):
-                there, here = (
+                streamed, read = (
                     getattr(data.pool, names)[getattr(columns, names)[row, :count]].tolist()
                     for data, columns in ((stream, expected), (files, plan))
                 )
-                assert there == here
+                assert streamed == read
         assert not np.isnan(plan.scale).any()
         assert files.clips[split].sha256() == stream.clips[split].sha256()
 
@@ -83,16 +83,16 @@ def test_pickles_to_a_path(written):
     assert pickle.loads(pickled).sha256() == clips.sha256()
 
 
-def test_another_mix_is_refused_with_the_overrides_to_give(written, make_data):
+def test_another_mix_is_refused_with_the_overrides_that_fit(written, make_data):
     with pytest.raises(UserError) as refused:
         make_data(written, mix_of(train=97, seed=1), rendered=True)
     assert str(refused.value) == (
-        f"{written} holds other clips than those asked for; give mix.seed=0 mix.gain_db=[-5,5] mix.level_db=-26 "
-        "mix.clips.train=96"
+        f"the clips in {written} were mixed differently; to use them, add mix.seed=0 mix.gain_db=[-5,5] "
+        "mix.level_db=-26 mix.clips.train=96"
     )
-    with pytest.raises(UserError, match=r"give data\.sample_rate=16000$"):
+    with pytest.raises(UserError, match=r"add data\.sample_rate=16000$"):
         make_data(written, mix_of(**LEVEL_BLIND), rendered=True, sample_rate=8000)
-    with pytest.raises(UserError, match=r"give mix\.counts=\[1,2,3\] mix\.min_active=null$"):
+    with pytest.raises(UserError, match=r"add mix\.counts=\[1,2,3\] mix\.min_active=null$"):
         make_data(written, mix_of(counts=[1, 2], min_active=0.3, **LEVEL_BLIND), rendered=True)
 
 
@@ -122,71 +122,71 @@ def swap(path):
 
 
 @pytest.mark.parametrize(
-    ("name", "damage", "told"),
+    ("name", "damage", "says"),
     [
-        ("Audio_Train7.wav", remove, "1 clip is missing, Audio_Train7.wav for one"),
-        ("Audio_Validation47.wav", cut, "1 clip is altered, Audio_Validation47.wav for one"),
-        ("Audio_Test0.wav", extend, "1 clip is altered, Audio_Test0.wav for one"),
-        ("Audio_Test0.wav", alter, "1 clip is altered, Audio_Test0.wav for one"),
-        ("Audio_Train7.wav", swap, "2 clips are altered, Audio_Train7.wav for one"),
+        ("Audio_Train7.wav", remove, "1 clip is missing (Audio_Train7.wav)"),
+        ("Audio_Validation47.wav", cut, "1 clip is altered (Audio_Validation47.wav)"),
+        ("Audio_Test0.wav", extend, "1 clip is altered (Audio_Test0.wav)"),
+        ("Audio_Test0.wav", alter, "1 clip is altered (Audio_Test0.wav)"),
+        ("Audio_Train7.wav", swap, "2 clips are altered (Audio_Train7.wav, ...)"),
         ("metadata_train.parquet", remove, "metadata_train.parquet is missing"),
         ("metadata_test.parquet", cut, "metadata_test.parquet is altered"),
         ("metadata_validation.csv", alter, "metadata_validation.csv is altered"),
     ],
 )
-def test_damage_is_told_with_the_command_that_mends_it(folder, make_data, name, damage, told):
+def test_damage_is_reported_with_the_command_that_repairs_it(folder, make_data, name, damage, says):
     damage(folder / name)
     mix = mix_of(**LEVEL_BLIND)
     with pytest.raises(UserError) as refused:
         make_data(folder, mix, rendered=True)
     command = f"speaker-count clips data=folder mix=level_blind out={folder}"
-    assert told in str(refused.value)
-    assert str(refused.value).endswith(f"; write them again with: {command}")
-    write(make_data(mix=mix), folder, ["data=folder", "mix=level_blind"], 1)  # what that command does
+    assert says in str(refused.value)
+    assert str(refused.value).endswith(f"; to repair the folder, run: {command}")
+    write(make_data(mix=mix), folder, ["data=folder", "mix=level_blind"], 1)  # as that command does
     make_data(folder, mix, rendered=True)
 
 
-def test_several_kinds_of_damage_are_told_at_once(folder, make_data):
+def test_several_kinds_of_damage_are_reported_at_once(folder, make_data):
     for index in range(3):
         (folder / f"Audio_Train{index}.wav").unlink()
     alter(folder / "Audio_Test5.wav")
-    told = r"3 clips are missing, Audio_Train0.wav for one; 1 clip is altered, Audio_Test5.wav for one; write"
-    with pytest.raises(UserError, match=told):
+    says = r"3 clips are missing \(Audio_Train0.wav, ...\); 1 clip is altered \(Audio_Test5.wav\); to repair"
+    with pytest.raises(UserError, match=says):
         make_data(folder, mix_of(**LEVEL_BLIND), rendered=True)
 
 
-def test_what_is_no_folder_of_clips_is_told(folder, make_data, tmp_path, tree):
+def test_other_folders_than_those_of_clips_are_refused(folder, make_data, tmp_path, tree):
     for other in (tree, tmp_path / "nothing", folder / "clips.json"):
         with pytest.raises(UserError, match="holds no clips: cannot read"):
             make_data(other, rendered=True)
     path = folder / "clips.json"
     description = json.loads(path.read_text())
-    for content, told in (
-        (path.read_text()[:50], r"clips\.json is torn .* delete"),
-        ("[]", r"clips\.json is torn"),
+    for content, says in (
+        (path.read_text()[:50], r"clips\.json is damaged .* delete"),
+        ("[]", r"clips\.json is damaged"),
         (json.dumps({**description, "schema": 99}), "has schema 99, this version reads 1"),
-        (json.dumps({key: value for key, value in description.items() if key != "mix"}), "torn \\(no mix\\)"),
-        (json.dumps({**description, "mix": {**description["mix"], "reverb": 1}}), r"torn \(.*reverb"),
-        (json.dumps({**description, "metadata": None}), "does not hold all of its clips yet; write them again with"),
+        (json.dumps({key: value for key, value in description.items() if key != "mix"}), "damaged \\(no mix\\)"),
+        (json.dumps({**description, "mix": {**description["mix"], "reverb": 1}}), r"damaged \(.*reverb"),
+        (json.dumps({**description, "metadata": None}), "does not hold all of its clips yet; to complete it, run"),
     ):
         path.write_text(content)
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=says):
             make_data(folder, rendered=True)
 
 
-def test_a_clip_that_is_lost_while_it_is_trained_on_is_told(folder, make_data):
+def test_a_clip_that_is_lost_during_training_is_reported(folder, make_data):
     files = make_data(folder, mix_of(**LEVEL_BLIND), rendered=True)
     (folder / "Audio_Test1.wav").unlink()
-    with pytest.raises(UserError, match=r"Audio_Test1\.wav is missing; write them again with"):
+    with pytest.raises(UserError, match=r"Audio_Test1\.wav is missing; to repair the folder, run"):
         next(iter(files.test_dataloader()))
     swap(folder / "Audio_Train7.wav")
-    with pytest.raises(UserError, match=r"Audio_Train\d\.wav is altered; write them again with"):
+    with pytest.raises(UserError, match=r"Audio_Train\d\.wav is altered; to repair the folder, run"):
         list(files.train_dataloader())
 
 
-def test_each_voice_alone_is_not_there_which_is_told(written):
+def test_files_hold_no_separate_voices(written):
     clips = WavClips(WavFolder(written), "test")
-    with pytest.raises(UserError, match="holds clips, not the voices"):
+    with pytest.raises(UserError, match="holds mixed clips, not their separate voices"):
         clips.sources(clips.plan(0, 1))
 
 

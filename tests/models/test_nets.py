@@ -8,9 +8,9 @@ from hydra.utils import instantiate
 from torch import nn
 
 from speaker_count import CONFIG_DIR
-from speaker_count import module as modules
 from speaker_count.compose import compose
 from speaker_count.models.spectrogram import Dropout
+from speaker_count.training import module as modules
 
 PARAMETERS = {
     "m3": 5_923,
@@ -42,7 +42,7 @@ def build(name, *overrides):
 
 
 def noise(clips):
-    """Clips of noise, each at a level and with a low-pass of its own."""
+    """Clips of noise, each at its own level and with its own low-pass."""
     random = torch.Generator().manual_seed(1)
     white = torch.randn(clips, 16_000 + clips, generator=random)
     waves = [
@@ -53,7 +53,7 @@ def noise(clips):
 
 @pytest.fixture
 def fast_bfloat16(monkeypatch):
-    """bfloat16 is used, be this processor fast at it or not."""
+    """bfloat16 is used on every processor."""
     monkeypatch.setattr(modules, "bfloat16_is_fast", lambda: True)
 
 
@@ -106,10 +106,12 @@ def plain_waveform_net(name):
 @pytest.mark.parametrize("name", ["m3", "m5", "m11", "m18"])
 def test_waveform_nets_are_the_paper_s_one_dimensional_ones(name):
     module, plain = build(name), plain_waveform_net(name)
-    old = dict(zip((key.removeprefix("net.") for key in module.state_dict() if key.startswith("net.")),
-                   plain.state_dict().values(), strict=True))  # fmt: skip
-    assert old["features.0.weight"].shape == (32, 1, 80)
-    module.net.load_state_dict(old)  # checkpoints of one-dimensional convolutions, too
+    weights = plain.state_dict()
+    assert weights["0.weight"].shape == (32, 1, 80)
+    ours = module.net.state_dict()
+    for key, value in zip(ours, weights.values(), strict=True):
+        ours[key] = value[:, :, None] if value.ndim == 3 else value  # the height of the two-dimensional kernels
+    module.net.load_state_dict(ours)
     waveform, target = noise(8).float() / 32_768, torch.arange(8) % 3
     losses = [nn.functional.cross_entropy(logits, target) for logits in (plain(waveform[:, None]), module(waveform))]
     torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-4)
@@ -134,7 +136,7 @@ def test_learns_in_one_step(net):
     assert all(not torch.equal(old, new) for old, new in zip(before, module.parameters(), strict=True))
 
 
-def test_hears_16_bit_clips_as_fractions_of_full_scale(net):
+def test_scales_16_bit_clips_to_fractions_of_full_scale(net):
     _, module = net
     waveform = torch.randint(-32_768, 32_767, (2, 16_000), dtype=torch.int16)
     module.eval()
@@ -144,12 +146,11 @@ def test_hears_16_bit_clips_as_fractions_of_full_scale(net):
 def test_the_spectrogram_is_torchaudio_s_in_decibels():
     module = instantiate(compose(["model=spec_2"]).model)
     sine = torch.sin(2 * torch.pi * 1000 * torch.arange(16_000) / 16_000)[None]
-    picture = module.features(sine)[0, 0]
+    picture = module.front_end(sine)[0, 0]
     assert picture.shape == (201, 81)
     assert (picture[:, 1:-1].argmax(dim=0) == 25).all()  # 1,000 Hz at 40 Hz a bin; the ends are reflected
-    assert (
-        abs(picture[:, 1:-1].max() - 10 * torch.log10(torch.tensor(100.0**2))) < 0.1
-    )  # a Hann window of 400 sums to 200
+    # a Hann window of 400 sums to 200
+    assert abs(picture[:, 1:-1].max() - 10 * torch.log10(torch.tensor(100.0**2))) < 0.1
 
 
 def gradients(module, waveform, target):
@@ -170,7 +171,7 @@ def test_bfloat16_computes_the_same_function(name, fast_bfloat16):
     waveform, target = noise(9), torch.arange(9) % 3
     loss, vector, logits = gradients(build(name, "model.autocast=false"), waveform, target)
     loss_16, vector_16, logits_16 = gradients(build(name), waveform, target)
-    assert not torch.equal(logits, logits_16)  # it was used
+    assert not torch.equal(logits, logits_16)  # bfloat16 was used
     assert vector_16.dtype == logits_16.dtype == torch.float32
     torch.testing.assert_close(loss_16, loss, rtol=0, atol=0.01)
     torch.testing.assert_close(logits_16, logits, rtol=0, atol=0.03)
@@ -178,7 +179,7 @@ def test_bfloat16_computes_the_same_function(name, fast_bfloat16):
 
 
 @pytest.mark.parametrize("name", SPECTROGRAM_NETS)
-def test_without_autocast_all_is_plain_float32(name, fast_bfloat16):
+def test_without_autocast_everything_is_float32(name, fast_bfloat16):
     module, waveform = build(name, "model.autocast=false"), noise(3)
     plain = nn.Sequential()
     for layer in module.net.features:
@@ -186,7 +187,7 @@ def test_without_autocast_all_is_plain_float32(name, fast_bfloat16):
     torch.manual_seed(2)
     logits = module(waveform)
     torch.manual_seed(2)
-    assert torch.equal(logits, module.net.classifier(plain(module.features(waveform / 32_768)).mean((2, 3))))
+    assert torch.equal(logits, module.net.classifier(plain(module.front_end(waveform / 32_768)).mean((2, 3))))
 
 
 def test_a_processor_slow_at_bfloat16_computes_in_float32_and_says_so_once(monkeypatch, caplog):

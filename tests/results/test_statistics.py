@@ -65,9 +65,11 @@ def test_differences_are_paired():
     resamples = statistics.resampled_means(speakers, np.stack([right, right, better], axis=1))
     same = statistics.interval(0, resamples[:, 0] - resamples[:, 1])
     assert (same.low, same.high) == (0, 0)
-    assert same.holds_zero
+    assert same.contains_zero
     gain = statistics.interval(0.04, resamples[:, 2] - resamples[:, 0])
-    assert not gain.holds_zero  # the same clips: a lead of 20 of them is seen, though each score is uncertain by more
+    assert (
+        not gain.contains_zero
+    )  # the same clips: a lead of 20 of them is seen, though each score is uncertain by more
     alone = statistics.interval(right.mean(), resamples[:, 0])
     assert alone.high - alone.low > gain.high - gain.low
 

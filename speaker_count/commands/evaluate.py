@@ -1,0 +1,125 @@
+"""`speaker-count evaluate RUN_DIR [overrides]`: evaluate a finished run's net, as it was after its last epoch, on
+another corpus or mix. The overrides are those of train for data, mix and trainer; everything else is as in the run.
+"""
+
+import argparse
+import datetime
+import logging
+import shlex
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from speaker_count import files
+from speaker_count.compose import compose_like, recipe
+from speaker_count.data import corpus, pool
+from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.errors import UserError, printable
+from speaker_count.results import record
+from speaker_count.results.record import Evaluation, RunResult
+from speaker_count.training import ddp, evaluation_log, run_folder, testing
+from speaker_count.training.memory import keep_freed_memory
+from speaker_count.training.quiet import quiet
+from speaker_count.training.recipe import Recipe
+from speaker_count.training.secrets import masked, masked_override
+
+SUBSETS = ("data.train_subsets", "data.validation_subsets", "data.test_subsets")
+SPEECH = ("data", "data.root", *SUBSETS, "data.utterance_list", "data.sample_rate", "data.synthesize", "data.rendered")
+
+
+def main() -> None:
+    """Read the command line, evaluate, and write the evaluation into the run's folder."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split(":", 1)[1].strip())
+    parser.add_argument("run_dir", type=Path, help="the folder of a finished run")
+    parser.add_argument("overrides", nargs="*", help="data=demo, mix.clips.test=1000, force=true, ...")
+    parser.add_argument("--config-dir", help="a folder of your own configs")
+    arguments = parser.parse_intermixed_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    quiet()
+    keep_freed_memory()
+
+    result = RunResult.read(arguments.run_dir)
+    config = compose_like(result, arguments.overrides, arguments.config_dir)
+    counts = config.mix.counts
+    unknown = (set(counts) if isinstance(counts, Sequence) else {counts}) - set(result.counts)
+    if unknown:
+        raise UserError(
+            f"mix.counts asks for {sorted(unknown, key=str)}, but the net distinguishes only {result.counts}"
+        )
+    made = recipe(config, overrides=arguments.overrides, only=("data", "mix", "model", "trainer"))
+    ddp.trainer_settings(config.trainer)  # raises before anything is done
+    ranks = ddp.count_ranks(config.trainer)
+    keys = {override.partition("=")[0].lstrip("+~") for override in arguments.overrides}
+    named = keys.intersection(SPEECH)
+    made = _with_speech(made, result, named)
+    data = made.data()
+    data.check_divides(ranks)
+    data.setup()
+    if not named and not pool.is_speech_of(data.pool, result.data):
+        raise UserError(
+            f"{data.root} does not hold the run's speech: name its folder with data.root=DIR, or other speech with "
+            "data=NAME"
+        )
+    path = _path(made, data, result, arguments.run_dir)
+    if path.is_file() and not config.force:
+        raise UserError(f"{path} exists; force=true evaluates again and keeps the old file beside it")
+
+    checkpoint = arguments.run_dir / "checkpoints" / "last.ckpt"
+    # beside the user's pools: a run folder may come from anywhere, and would say how its net is scored
+    evaluating = data.cache / "evaluations" / f"{result.identity}-{path.stem}"
+    with data.verified(), ddp.other_ranks(testing.evaluate, made, checkpoint, evaluating, ranks=ranks):
+        tested = testing.evaluate(made, checkpoint, evaluating, data)
+    _write(path, made, data, result, tested)
+    evaluation_log.remove(evaluating)
+    print(f"test accuracy {tested.metrics['accuracy']:.4f}, loss {tested.metrics['loss']:.4f}: {printable(str(path))}")
+
+
+def _with_speech(made: Recipe, result: RunResult, named: Collection[str]) -> Recipe:
+    """The recipe with the run's own speech: its pool, if the user has it, or its list of utterances.
+
+    Args:
+        named: the keys of the speech that the user overrides.
+
+    Raises:
+        UserError: the run used a list of utterances that the user has to name.
+    """
+    data, listed = dict(made.values["data"]), result.data.get("utterance_list")
+    found = None if named or data.get("rendered") else pool.find(data["cache"], result.data)
+    if found is not None:
+        data["pool"] = str(found)
+    elif listed is not None and not {"data", "data.utterance_list"} & {*named}:
+        if corpus.packaged_list(listed) is None:
+            raise UserError(f"the run used its own data.utterance_list={listed}: give data.utterance_list=FILE, too")
+        data["utterance_list"] = listed
+    return replace(made, values={**made.values, "data": data})
+
+
+def _path(made: Recipe, data: ClipDataModule, result: RunResult, run_dir: Path) -> Path:
+    """Where the evaluation is written."""
+    name = f"{data.name}-{data.mix.name}{run_folder.override_hash(made.overrides)}"
+    if not pool.is_speech_of(data.pool, result.data):  # data=folder can be many corpora
+        other = data.pool.sha256 != result.data["corpus_sha256"]
+        name += f"-{(data.pool.sha256 if other else data.pool.samples_sha256)[:8]}"
+    return run_dir / "evaluations" / f"{name}.json"
+
+
+def _write(path: Path, made: Recipe, data: ClipDataModule, result: RunResult, tested: testing.Tested) -> None:
+    files.make_own(path.parent)
+    if path.is_file():
+        for old in (path, path.with_suffix(".parquet")):
+            old.rename(old.with_name(f"{path.stem}.{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}{old.suffix}"))
+    record.write_predictions(path.with_suffix(".parquet"), tested.predictions)
+    evaluation = Evaluation(
+        model=result.model,
+        seed=result.seed,
+        identity=result.identity,
+        data={**masked(made.values["data"]), "pool": None, **data.described()},
+        mix=made.values["mix"],
+        test=tested.metrics,
+        test_sha256=data.clips["test"].sha256(),
+        **record.provenance(),
+        device=tested.device,
+        command=shlex.join(["speaker-count", "evaluate", *map(masked_override, sys.argv[1:])]),
+    )
+    evaluation.write(path)

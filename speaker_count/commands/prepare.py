@@ -1,0 +1,34 @@
+"""`speaker-count prepare data=...`: get, verify, index and decode a corpus, so that training finds it ready."""
+
+import argparse
+import logging
+
+from speaker_count.compose import compose, recipe
+from speaker_count.data.loader import MixedClips
+from speaker_count.data.pool import Pool
+from speaker_count.errors import UserError
+
+
+def main() -> None:
+    """Read the command line, and prepare the corpus."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split(":", 1)[1].strip())
+    parser.add_argument("overrides", nargs="*", help="as for train: data=librispeech, data.root=DIR, force=true, ...")
+    parser.add_argument("--config-dir", help="a folder of your own configs")
+    arguments = parser.parse_intermixed_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+    config = compose(arguments.overrides, arguments.config_dir)
+    data = recipe(config, only=("data", "mix")).data()
+    if data.rendered:
+        raise UserError(f"data={data.name} needs no preparation: its clips are verified whenever they are used")
+    data.download()
+    pool = Pool(data.prepare_data(config.force))
+    pool.verify(again=True)
+    data.setup()
+    for split, clips in data.clips.items():
+        assert isinstance(clips, MixedClips)
+        women, men = clips.roster.of_sex
+        utterances = clips.roster.utterances
+        hours = pool.frames[utterances].sum() / data.sample_rate / 3600
+        print(f"{split:10} {women:5} female, {men:5} male speakers, {len(utterances):7} utterances, {hours:8.2f} h")
+    print(f"decoded in {pool.path}")

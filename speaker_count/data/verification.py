@@ -1,0 +1,27 @@
+"""Verify a pool while its speech is used."""
+
+import threading
+
+from speaker_count.data.pool import Pool
+from speaker_count.errors import UserError
+
+
+class Verification(threading.Thread):
+    """Verifies a pool; a daemon, so that a command that ends does not wait for it."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(name="verify", daemon=True)
+        self._pool = pool
+        self._problem: Exception | None = None
+
+    def run(self) -> None:
+        """Read the whole pool, unless it was verified before."""
+        try:
+            self._pool.verify()
+        except (OSError, UserError) as error:
+            self._problem = error
+
+    def check(self) -> None:
+        """Raise what was found so far."""
+        if self._problem is not None:
+            raise self._problem

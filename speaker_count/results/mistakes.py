@@ -1,0 +1,150 @@
+"""The report's section on where the best net errs: which clips, how sure it was, and whether the labels are right."""
+
+import itertools
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from speaker_count.results import figures, statistics
+from speaker_count.results.comparison import Comparison, Entry
+from speaker_count.results.page import Card, Cards, Figure, Table, sound
+from speaker_count.results.sections import Facts
+
+HEARD = 0.3  # a speaker who is active for less of a clip is not really heard
+LOUDNESS_STEPS = (0, 3, 6, 10, 15, np.inf)  # dB between the loudest and the quietest voice
+
+
+def label_audit(comparison: Comparison, facts: Facts, suffix: str) -> list[Any]:
+    """Accuracy over all clips, and over those in which every speaker is really heard."""
+    if not comparison.scored:
+        return []
+    lowest = np.nanmin(facts.activity, axis=1)
+    everyone = lowest >= HEARD
+    groups = {"all": np.ones(len(everyone), bool), "heard": everyone, "unheard": ~everyone}
+    rows = []
+    for net in comparison.scored:
+        accuracy = comparison.by(net, groups)
+        rows.append({"net": net.name, **{f"{name} accuracy": value for name, value in accuracy.items()}})
+    crops = facts.activity[~np.isnan(facts.activity)]
+    silent, short = (crops < 0.05).mean(), (crops < HEARD).mean()
+    note = (
+        f"In {silent:.1%} of the test clips' crops the speaker is active for less than 5 % of the time, in {short:.1%} "
+        "for less than 30 %: these are pauses, and the label counts a voice that is not heard. "
+        f"{everyone.mean():.1%} of the clips have every speaker active for 30 % or more; mix.min_active=0.3 draws only "
+        "such crops."
+    )
+    columns = {
+        "net": "net",
+        "all accuracy": "all clips",
+        "heard accuracy": "every speaker heard",
+        "unheard accuracy": "some speaker not heard",
+    }
+    return [Table(f"label_audit{suffix}", "Are the labels right?", rows, columns, note)]
+
+
+def where(comparison: Comparison, facts: Facts | None, suffix: str) -> list[Any]:
+    """Accuracy by count, sexes and loudness difference; confusion matrices; calibration."""
+    best = comparison.best
+    if best is None:
+        return []
+    names = [str(count) for count in best.results[0].counts]
+    matrices = {
+        net.name: np.sum([result.last.test["confusion"] for result in net.results], axis=0) for net in comparison.nets
+    }
+    caption = "Confusion matrices on the test clips, as shares of each true number of speakers."
+    blocks: list[Any] = [Figure(f"confusion{suffix}", caption, partial(figures.confusions, matrices, names))]
+    rows = []
+    for name, title, members in _groups(comparison, facts):
+        accuracy = comparison.by(best, members)
+        rows += [
+            {"by": title, "clips are": member, "clips": int(members[member].sum()), "accuracy": value}
+            for member, value in accuracy.items()
+        ]
+        caption = f"Accuracy of {best.name} by {title}, with 95 % intervals over speakers."
+        drawing = partial(figures.intervals, accuracy, "test accuracy")
+        blocks.append(Figure(f"accuracy_by_{name}{suffix}", caption, drawing))
+    columns = {"by": "by", "clips are": "clips", "clips": "number", "accuracy": f"accuracy of {best.name} [95 %]"}
+    blocks.append(Table(f"where_it_errs{suffix}", f"Where {best.name} errs", rows, columns))
+    return blocks + _calibrations(comparison, suffix)
+
+
+def _groups(comparison: Comparison, facts: Facts | None) -> list[tuple[str, str, dict[str, np.ndarray]]]:
+    """Groups of the test clips, `(clips,)` bool each: by count, by sexes and, if it is known, by loudness."""
+    counts = {f"{count}": comparison.count == count for count in sorted(set(comparison.count.tolist()))}
+    compositions = sorted(set(comparison.sexes.tolist()), key=lambda sexes: (len(sexes), sexes.count("F")))
+    groups = [
+        ("count", "number of speakers", counts),
+        ("sexes", "sexes of the speakers", {sexes: comparison.sexes == sexes for sexes in compositions}),
+    ]
+    if facts is not None and facts.levels is not None:
+        several = comparison.count > 1
+        spread = np.zeros(len(comparison.count))
+        spread[several] = np.nanmax(facts.levels[several], axis=1) - np.nanmin(facts.levels[several], axis=1)
+        bins = {
+            f"{low}-{high} dB" if np.isfinite(high) else f"over {low} dB": several & (low <= spread) & (spread < high)
+            for low, high in itertools.pairwise(LOUDNESS_STEPS)
+        }
+        groups.append(("loudness", "difference between the loudest and the quietest voice", bins))
+    return groups
+
+
+def _calibrations(comparison: Comparison, suffix: str) -> list[Any]:
+    picked = (comparison.best, comparison.best_of("waveform"), comparison.best_of("spectrogram"))
+    shown = {net.name for net in picked if net}
+    calibrations = {net.name: _calibration(comparison, net) for net in comparison.scored if net.name in shown}
+    caption = "Calibration on the test clips: is a net right as often as its probability says?"
+    drawing = partial(figures.reliability, calibrations)
+    rows = [
+        {"net": net.name, "expected calibration error": _calibration(comparison, net).error}
+        for net in comparison.scored
+    ]
+    columns = {"net": "net", "expected calibration error": "expected calibration error"}
+    return [
+        Figure(f"calibration{suffix}", caption, drawing),
+        Table(f"calibration_error{suffix}", "Expected calibration error, 15 bins", rows, columns),
+    ]
+
+
+def _calibration(comparison: Comparison, net: Entry) -> statistics.Calibration:
+    return statistics.calibration(net.probabilities[0], net.predicted[0] == comparison.count)
+
+
+def confidently_wrong(comparison: Comparison, number: int) -> list[int]:
+    """Rows of the test clips on which the best net's first seed is most confidently wrong."""
+    if comparison.best is None:
+        return []
+    wrong = np.flatnonzero(comparison.best.predicted[0] != comparison.count)
+    confidence = comparison.best.probabilities[0].max(axis=1)[wrong]
+    rows: list[int] = wrong[np.argsort(-confidence, kind="stable")[:number]].tolist()
+    return rows
+
+
+def listening_room(comparison: Comparison, facts: Facts, rows: list[int]) -> list[Any]:
+    """The clips on which the best net is most confidently wrong, with each voice alone."""
+    best, trace, rate = comparison.best, comparison.trace, facts.sample_rate
+    if best is None or not rows or not facts.waveforms:
+        return []
+    cards = []
+    for row in rows:
+        sounds = [("the clip", sound(facts.waveforms[row], rate))]
+        voices = list(
+            zip(
+                trace["speakers"][row], trace["utterances"][row], trace["starts"][row], trace["sexes"][row], strict=True
+            )
+        )
+        for number, voice in enumerate(facts.sources.get(row, [])):
+            speaker, utterance, start, sex = voices[number]
+            active = f", active {facts.activity[row, number]:.0%}"
+            label = f"speaker {speaker} ({sex}), {utterance} from {start / rate:.2f} s{active}"
+            sounds.append((label, sound(voice, rate)))
+        names = [str(count) for count in best.results[0].counts]
+        odds = ", ".join(f"p({name}) = {p:.2f}" for name, p in zip(names, best.probabilities[0][row], strict=True))
+        image = figures.thumbnail(facts.waveforms[row], rate)
+        heading = f"{comparison.count[row]} ({comparison.sexes[row]}), predicted {best.predicted[0][row]}"
+        cards.append(Card(heading, image, sounds, [odds, f"test clip {row}"], False))
+    note = (
+        f"The clips on which {best.name} is most confidently wrong: each clip, and each of its voices alone, as loud "
+        "as in the clip. Headphones help."
+    )
+    return [Cards("Listening room", cards, note)]

@@ -1,0 +1,78 @@
+"""How many clips a second a net takes on this machine, from a moment of training and evaluating it on random clips."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+
+from speaker_count.training.module import SpeakerCounter
+
+
+class Throughput(NamedTuple):
+    """Clips a second, in training and in evaluation."""
+
+    train: float
+    evaluate: float
+
+
+def measure(
+    module: SpeakerCounter,
+    make_trainer: Callable[..., pl.Trainer],
+    counts: Sequence[int],
+    batch_size: int,
+    samples: int,
+    seconds: float,
+) -> Throughput:
+    """Train a net for two thirds of the time and evaluate it for the rest, on the trainer's device, with its precision
+    and as many threads as in a run. It takes longer if three steps do.
+
+    Args:
+        make_trainer: the run's, but for its epochs, callbacks and logger.
+        counts: the numbers of speakers in the clips.
+        samples: the length of a clip.
+    """
+    batch = {
+        "waveform": torch.randint(-3000, 3000, (batch_size, samples), dtype=torch.int16),
+        "count": torch.tensor(list(counts)).repeat(batch_size)[:batch_size],
+        "index": torch.arange(batch_size),
+    }
+    times = _StepTimes()
+    trainer = make_trainer(
+        max_epochs=1, callbacks=[times], logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's advice on loaders
+        trainer.fit(module, _repeat(batch, seconds * 2 / 3), _repeat(batch, seconds / 3))
+    # from the end of the first step, which is slow
+    return Throughput(*((len(ends) - 1) * batch_size / (ends[-1] - ends[0]) for ends in (times.train, times.evaluate)))
+
+
+def _repeat(batch: dict[str, torch.Tensor], seconds: float) -> Iterator[dict[str, torch.Tensor]]:
+    """A batch, again and again for a while, and at least three times: Lightning asks one batch ahead."""
+    begin, given = time.perf_counter(), 0
+    while given < 3 or time.perf_counter() - begin < seconds:
+        given += 1
+        yield batch
+
+
+class _StepTimes(pl.Callback):
+    """When each step ended."""
+
+    def __init__(self) -> None:
+        self.train: list[float] = []
+        self.evaluate: list[float] = []
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self.train.append(_now())
+
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self.evaluate.append(_now())
+
+
+def _now() -> float:
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+    return time.perf_counter()

@@ -1,0 +1,194 @@
+"""One run: open the speech, train a net on clips that are mixed while it trains, and test it.
+
+The net is tested as it is after the last epoch, which is the headline, and as it was after the epoch of the best
+validation accuracy.
+"""
+
+import logging
+import shlex
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import WandbLogger
+
+from speaker_count import labels
+from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.errors import UserError, check_number
+from speaker_count.results import record, tables
+from speaker_count.results.record import RunResult, Scores
+from speaker_count.training import ddp, evaluation_log, memory, run_folder, testing, wandb_run
+from speaker_count.training.epoch_table import EpochTable
+from speaker_count.training.evaluation_log import EvaluationLog
+from speaker_count.training.module import SpeakerCounter, load_weights
+from speaker_count.training.recipe import Recipe
+from speaker_count.training.run_folder import RunFolder
+from speaker_count.training.secrets import masked, masked_override
+
+log = logging.getLogger(__name__)
+EVALUATING = "checkpoints/evaluating"
+
+
+class Fitted(NamedTuple):
+    """What training gives: the net as it was tested last, its epochs, test metrics and predictions."""
+
+    module: SpeakerCounter
+    epochs: EpochTable
+    last_test: dict[str, Any]
+    best_test: dict[str, Any]
+    predictions: dict[str, Any]
+    device: str
+
+
+def check(recipe: Recipe) -> int:
+    """Check that this machine can do a run, before anything starts; returns the number of ranks.
+
+    Raises:
+        UserError: it cannot.
+    """
+    trainer = recipe.values["trainer"]
+    check_number("trainer.max_epochs", trainer["max_epochs"], int, 1)
+    for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
+        if trainer.get(key) == 0:
+            raise UserError(f"trainer.{key}=0: a run needs some clips of each split, at least trainer.{key}=1")
+    ddp.trainer_settings(trainer)
+    return ddp.count_ranks(trainer)
+
+
+def claim(recipe: Recipe, data: ClipDataModule, path: Path) -> RunFolder:
+    """The folder of a run, to be claimed."""
+    identity = run_folder.identity(masked(recipe.values), recipe.choices, data.pool)
+    return RunFolder(path, identity, recipe.values["force"])
+
+
+def train(recipe: Recipe, folder: RunFolder, data: ClipDataModule, ranks: int = 1) -> RunResult:
+    """Train and test a net, resume it where it was interrupted, and write what comes out.
+
+    Args:
+        folder: claimed.
+        data: set up.
+        ranks: how many processes train.
+
+    Returns:
+        The result, as in `result.json`.
+    """
+    memory.reset_peak_memory()
+    checkpoint = run_folder.last_checkpoint(folder.path)
+    logger = recipe.logger(**wandb_run.settings(folder.path)) if recipe.has_logger else None
+    with wandb_run.tracked(logger, recipe.values), run_folder.marked_if_diverged(folder.path):
+        with data.verified(), ddp.other_ranks(fit, recipe, folder.path, checkpoint, ranks=ranks):
+            fitted = fit(recipe, folder.path, checkpoint, data, logger)
+        record.write_predictions(folder.path / "predictions.parquet", fitted.predictions)
+        result = _result(recipe, folder, data, fitted, ranks)
+        wandb_run.log_result(logger, result, fitted.predictions, data)
+    result.write(folder.path / "result.json")
+    evaluation_log.remove(folder.path / EVALUATING)
+    log.info("test accuracy %.4f after the last epoch: %s", result.last.test["accuracy"], folder.path / "result.json")
+    return result
+
+
+def fit(
+    recipe: Recipe,
+    folder: Path,
+    checkpoint: Path | None = None,
+    data: ClipDataModule | None = None,
+    logger: WandbLogger | None = None,
+) -> Fitted:
+    """Train a net and test it, after the last epoch and after the best. Each rank does this.
+
+    Args:
+        folder: for what is written while it trains.
+        checkpoint: to resume from.
+        data: set up; None: made of the recipe.
+    """
+    if data is None:
+        data = recipe.data()
+        data.setup()
+    seed = recipe.values["seed"]
+    pl.seed_everything(seed, verbose=False)
+    module = recipe.module()
+    if ddp.rank() == 0:
+        _check_length(module, data)
+    else:
+        torch.manual_seed(seed + ddp.rank())  # each rank draws its own dropout: its clips differ
+    epochs = EpochTable(folder)
+    trainer = recipe.trainer(
+        [epochs, EvaluationLog(folder / EVALUATING, data)],
+        logger=logger or False,
+        enable_progress_bar=ddp.show_bar(),
+        **ddp.trainer_settings(recipe.values["trainer"]),
+    )
+    if checkpoint is not None:
+        load_weights(module, checkpoint)  # raises one clear line if it is another net's
+        log.info("resuming from %s", checkpoint)
+    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+
+    last_test = best_test = testing.test(trainer, module, data)
+    predictions = testing.predictions(module, data)
+    if epochs.best is not epochs.rows[-1]:
+        trainer.loggers = []  # test/... in W&B stays that of the last epoch
+        load_weights(module, folder / "checkpoints" / "best.ckpt")
+        best_test = testing.test(trainer, module, data)
+    return Fitted(module, epochs, last_test, best_test, predictions, trainer.strategy.root_device.type)
+
+
+def _check_length(module: SpeakerCounter, data: ClipDataModule) -> None:
+    """Check that clips are not too short for the net.
+
+    Raises:
+        UserError: it takes clips of one second, but not these.
+    """
+    modes = [(part, part.training) for part in module.modules()]  # a net may keep parts of itself frozen
+    module.eval()
+    try:
+        problem = _problem(module, data.clips["train"].samples)
+        if problem and not _problem(module, data.sample_rate):  # a net that takes no clip here fails in training
+            raise UserError(f"mix.clip_seconds={data.mix.clip_seconds}: a clip is too short for this net ({problem})")
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def _problem(module: SpeakerCounter, samples: int) -> str:
+    """Why a net does not take a clip of this length; empty if it does."""
+    try:
+        with torch.no_grad():
+            module(torch.zeros(1, samples))
+    except Exception as error:  # a net may raise anything
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    return ""
+
+
+def _result(recipe: Recipe, folder: RunFolder, data: ClipDataModule, fitted: Fitted, ranks: int) -> RunResult:
+    epochs, model = fitted.epochs, recipe.choices["model"]
+    return RunResult(
+        model=model,
+        paper_name=tables.paper_name(model),
+        kind=fitted.module.kind,
+        parameters=sum(parameter.numel() for parameter in fitted.module.parameters()),
+        seed=recipe.values["seed"],
+        epochs=len(epochs.rows),
+        identity=run_folder.short_hash(folder.identity),
+        data={**masked(recipe.values["data"]), **data.described()},
+        mix=recipe.values["mix"],
+        net=masked(recipe.values["model"]),
+        last=_scores(epochs.rows[-1], fitted.last_test),
+        best=_scores(epochs.best, fitted.best_test),
+        fit_seconds=round(epochs.seconds["fit"], 3),
+        clips_per_second=round(epochs.clips / epochs.seconds["train"], 1),
+        peak_memory_bytes=memory.peak_memory_bytes(),
+        validation_sha256=data.clips["validation"].sha256(),
+        test_sha256=data.clips["test"].sha256(),
+        **record.provenance(),
+        device=fitted.device,
+        processes=ranks,
+        changes=masked(run_folder.changes(recipe.overrides)),
+        command=shlex.join(["speaker-count", "train", *map(masked_override, recipe.overrides)]),
+    )
+
+
+def _scores(row: dict[str, float], test: dict[str, Any]) -> Scores:
+    """A row of `metrics.csv` and the metrics of the test clips."""
+    running, train, validation = (labels.metrics_of(row, split) for split in ("running", "train", "validation"))
+    return Scores(epoch=int(row["epoch"]), running=running, train=train, validation=validation, test=test)

@@ -1,0 +1,183 @@
+"""A run's folder: what the run is, whether it may write there, and whether it is finished."""
+
+import contextlib
+import datetime
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from speaker_count import files
+from speaker_count.data.pool import Speech
+from speaker_count.errors import DivergedError, UserError
+from speaker_count.results.record import DIVERGED, RunResult, is_finished
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 2  # of an identity; 0.1.0 wrote none
+# what changes where and how a run is computed, shown or logged, but not what comes out
+OUTSIDE = (
+    "force",
+    "hydra",
+    "logger",
+    "data.root",
+    "data.cache",
+    "data.url",
+    "data.seed",  # as the run's
+    "data.evaluate_train",  # as the run's
+    "trainer._target_",
+    "trainer.accelerator",
+    "trainer.callbacks",
+    "trainer.devices",
+    "trainer.enable_model_summary",
+    "trainer.enable_progress_bar",
+    "trainer.logger",
+    "trainer.num_nodes",
+    "trainer.plugins",
+    "trainer.profiler",
+    "trainer.strategy",
+)
+ELSEWHERE = "name another folder (hydra.run.dir=, hydra.sweep.dir=), or give force=true, which moves it aside"
+NAMED = ("data", "mix", "model", "experiment", "seed")  # they are in the folder's name
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint from which an unfinished run resumes."""
+    path = folder / "checkpoints" / "last.ckpt"
+    return path if path.is_file() else None
+
+
+@contextlib.contextmanager
+def marked_if_diverged(folder: Path) -> Iterator[None]:
+    """Leave a note in the folder of a run that diverges; reports show it."""
+    note = folder / DIVERGED
+    note.unlink(missing_ok=True)
+    try:
+        yield
+    except DivergedError as error:
+        files.write_json(note, {"message": str(error)})
+        raise
+
+
+def epochs_done(folder: Path) -> int:
+    """How many epochs an unfinished run has done."""
+    metrics = folder / "metrics.csv"
+    resumable = last_checkpoint(folder) is not None and metrics.is_file()
+    return max(0, len(metrics.read_bytes().splitlines()) - 1) if resumable else 0
+
+
+def changes(overrides: Sequence[str]) -> list[str]:
+    """The overrides that make another run and that the folder's name does not show otherwise, sorted."""
+    return sorted(override for override in overrides if not is_outside(key := _key_of(override)) and key not in NAMED)
+
+
+def _key_of(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0].partition("@")[0]
+
+
+def override_hash(overrides: Sequence[str]) -> str:
+    """`-` and a hash of the changes; empty where there are none."""
+    changed = changes(overrides)
+    return "-" + hashlib.sha256("\n".join(changed).encode()).hexdigest()[:8] if changed else ""
+
+
+def is_outside(key: str) -> bool:
+    """Whether a key of the config is no part of what a run is."""
+    return any(key == outside or key.startswith((f"{outside}.", f"{outside}/")) for outside in OUTSIDE)
+
+
+def identity(config: Mapping[str, Any], choices: Mapping[str, str], speech: Speech) -> dict[str, Any]:
+    """What a run is, as dotted keys and plain values: two runs with equal identities give equal results.
+
+    A key whose value is None is left out: a choice that is not made is no part of what a run is.
+
+    Args:
+        config: the resolved config, plain.
+        choices: of the groups `data`, `mix` and `model`.
+        speech: named by its content, wherever its files are.
+    """
+    values = {key: value for key, value in leaves(config) if value is not None and not is_outside(key)}
+    names = {group: choices[group] for group in ("data", "mix", "model")}
+    return {"schema": SCHEMA, **names, "corpus": speech.sha256, "samples": speech.samples_sha256, **values}
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a tree by their dotted keys."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def short_hash(identity: Mapping[str, Any]) -> str:
+    """An identity in eight characters."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+
+
+class RunFolder:
+    """The folder of a run, which owns it while it is claimed.
+
+    Attributes:
+        result: what the folder holds, if the run was finished before it was claimed.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any], force: bool = False):
+        self.path, self.identity, self.force = path, dict(identity), force
+        self.result: RunResult | None = None
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator["RunFolder"]:
+        """Lock the folder, and see that it is this run's.
+
+        Raises:
+            UserError: another process runs in it, or it holds another run.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.path.parent / f".{self.path.name}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout as error:
+            raise UserError(f"another process is running {self.path}; wait for it, or stop it") from error
+        try:
+            self._open()
+            yield self
+        finally:
+            lock.release()
+
+    def _open(self) -> None:
+        entries = self.path.iterdir() if self.path.is_dir() else ()
+        # a run that was killed while it began may have left these
+        others = [entry.name for entry in entries if entry.name != "train.log" and entry.suffix != files.PARTIAL]
+        if self.force and others:
+            aside = self.path.with_name(f"{self.path.name}.{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}")
+            self.path.rename(aside)
+            self.path.mkdir()  # the log is opened anew in it
+            log.info("moved the old folder to %s", aside)
+        path = self.path / "identity.json"
+        if not self.force and others and not path.is_file():
+            raise UserError(f"{self.path} holds something other than a run ({others[0]}); {ELSEWHERE}")
+        self.path.mkdir(exist_ok=True)
+        if not path.is_file():
+            files.write_json(path, self.identity)
+            return
+        self._compare(path)
+        if is_finished(self.path):
+            self.result = RunResult.read(self.path)
+
+    def _compare(self, path: Path) -> None:
+        try:
+            before = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UserError(f"{path} is damaged, so that it is unclear which run this is; {ELSEWHERE}") from error
+        if before.get("schema") != SCHEMA:
+            version = "version 0.1.0" if "schema" not in before else "another version"
+            raise UserError(f"{self.path} was written by {version} of speaker-count; resume it with that, {ELSEWHERE}")
+        keys = sorted(key for key in {*before, *self.identity} if before.get(key) != self.identity.get(key))
+        if keys:
+            differences = ", ".join(f"{key}={before.get(key)} there, {self.identity.get(key)} now" for key in keys)
+            raise UserError(f"{self.path} holds another run: {differences}; {ELSEWHERE}")

@@ -1,0 +1,72 @@
+"""A net's scores and predictions on the test clips."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+
+from speaker_count import labels
+from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.training import ddp
+from speaker_count.training.evaluation_log import EvaluationLog
+from speaker_count.training.module import SpeakerCounter, load_weights
+from speaker_count.training.recipe import Recipe
+
+
+class Tested(NamedTuple):
+    """What a test gives: metrics with the confusion matrix, predictions, and the kind of device."""
+
+    metrics: dict[str, Any]
+    predictions: dict[str, Any]
+    device: str
+
+
+def evaluate(recipe: Recipe, checkpoint: Path, evaluating: Path, data: ClipDataModule | None = None) -> Tested:
+    """Test a net with the weights of a checkpoint. Each rank does this.
+
+    Args:
+        evaluating: the path of the `EvaluationLog`.
+        data: set up; None: made of the recipe.
+    """
+    if data is None:
+        data = recipe.data()
+        data.setup()
+    module = recipe.module()
+    load_weights(module, checkpoint)
+    trainer = recipe.trainer(
+        [EvaluationLog(evaluating, data)],
+        logger=False,
+        enable_progress_bar=ddp.show_bar(),
+        **ddp.trainer_settings(recipe.values["trainer"]),
+    )
+    metrics = test(trainer, module, data)
+    return Tested(metrics, predictions(module, data), trainer.strategy.root_device.type)
+
+
+def test(trainer: pl.Trainer, module: SpeakerCounter, data: ClipDataModule) -> dict[str, Any]:
+    """The metrics of the test clips by name, and their confusion matrix (true class, predicted class)."""
+    metrics = trainer.test(module, datamodule=data, verbose=False)[0]
+    assert module.confusion is not None
+    return {**labels.metrics_of(metrics, "test"), "confusion": module.confusion.long().tolist()}
+
+
+def predictions(module: SpeakerCounter, data: ClipDataModule) -> dict[str, Any]:
+    """The predictions of the last test, and where each clip comes from, as columns in plan order."""
+    assert module.test_outputs is not None
+    index, probabilities = (output.cpu().numpy() for output in module.test_outputs)
+    plan = data.clips["test"].plan_of(index)
+    pool = data.pool
+    voices = [slice(count) for count in plan.count]
+    return {
+        "index": index,
+        "count": plan.count,
+        "predicted": module.counts.cpu().numpy()[probabilities.argmax(axis=1)],
+        **{f"p_{number}": column for number, column in enumerate(probabilities.T, start=1)},
+        "speakers": [pool.speakers[row[heard]].tolist() for row, heard in zip(plan.speakers, voices, strict=True)],
+        "utterances": [
+            pool.utterances[row[heard]].tolist() for row, heard in zip(plan.utterances, voices, strict=True)
+        ],
+        "starts": [row[heard].tolist() for row, heard in zip(plan.starts, voices, strict=True)],
+        "sexes": ["".join(np.array(labels.SEXES)[row[heard]]) for row, heard in zip(plan.sexes, voices, strict=True)],
+    }

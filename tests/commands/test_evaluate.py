@@ -1,0 +1,74 @@
+import json
+import shutil
+from dataclasses import replace
+
+import pyarrow.parquet as pq
+import pytest
+
+from speaker_count.compose import rebuild
+from speaker_count.errors import UserError
+from speaker_count.models.waveform import WaveformCNN
+from speaker_count.results.record import RunResult
+from speaker_count.training.module import WaveformCounter
+from tests.conftest import make_tree
+
+
+@pytest.fixture
+def run(finished_sweep, tmp_path):
+    """A copy of a finished run of m5."""
+    (original,) = (path for path in finished_sweep.iterdir() if path.name.startswith("m5"))
+    return shutil.copytree(original, tmp_path / "m5")
+
+
+def test_the_same_clips_give_the_same_figures_again(verb, run):
+    result = RunResult.read(run)
+    code, _, err = verb("evaluate", run)
+    assert code == 0, err
+    evaluation = json.loads((run / "evaluations" / "folder-paper.json").read_text())
+    assert evaluation["test_sha256"] == result.test_sha256
+    before = dict(result.last.test)
+    assert evaluation["test"].pop("confusion") == before.pop("confusion")
+    assert evaluation["test"] == pytest.approx(before, abs=1e-6)
+    code, _, err = verb("evaluate", run)
+    assert code == 2
+    assert "force=true" in err
+    assert verb("evaluate", run, "force=true")[0] == 0
+    assert len(list((run / "evaluations").glob("*.json"))) == 2  # the old one is kept
+
+
+def test_another_corpus_and_mix(verb, run, tmp_path):
+    other = make_tree(tmp_path / "other", women=14, men=14, seconds=2)
+    code, out, err = verb("evaluate", run, f"data.root={other}", "mix.clips.test=30", "mix.counts=[1,3]")
+    assert code == 0, err
+    (path,) = (run / "evaluations").glob("*.json")
+    evaluation = json.loads(path.read_text())
+    assert f"test accuracy {evaluation['test']['accuracy']:.4f}" in out
+    assert (evaluation["mix"]["counts"], evaluation["mix"]["clips"]["test"]) == ([1, 3], 30)
+    assert evaluation["data"]["speakers"]["train"] == 28 - 12
+    assert [sum(row) for row in evaluation["test"]["confusion"]] == [15, 0, 15]
+    assert pq.read_table(path.with_suffix(".parquet")).num_rows == 30
+
+
+def test_what_cannot_be_evaluated_is_one_line(verb, run, tmp_path):
+    for arguments, says in (
+        ((tmp_path / "nothing",), "holds no finished run"),
+        ((run, "mix.counts=[1,4]"), "asks for [4]"),
+    ):
+        code, _, err = verb("evaluate", *arguments)
+        assert code == 2
+        assert says in err
+        assert "Traceback" not in err
+    (run / "result.json").write_text('{"schema": 1, "model"')
+    assert "is damaged" in verb("evaluate", run)[2]
+
+
+def test_the_installed_config_of_a_net_says_which_classes_are_built(run):
+    values = json.loads((run / "result.json").read_text())
+    for node in (values["net"], values["net"]["net"]):
+        node["_target_"] = "os.system"
+    (run / "result.json").write_text(json.dumps(values))
+    result = RunResult.read(run)
+    assert type(rebuild(result)) is WaveformCounter
+    assert type(rebuild(result).net) is WaveformCNN
+    with pytest.raises(UserError, match="--config-dir"):
+        rebuild(replace(result, model="never_heard_of"))

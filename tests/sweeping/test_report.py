@@ -1,0 +1,262 @@
+import csv
+import html.parser
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from speaker_count.data import baselines
+from speaker_count.results import tables
+from speaker_count.results.record import RunResult, finished
+from tests.conftest import REPOSITORY, SMALL, make_tree, mix_of, speaker_count
+
+MEASURED = REPOSITORY / "multirun" / "measured" / "paper-librispeech_sample-paper" / "m5-seed0"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory, cache, tree) -> Path:
+    """A sweep over nets of both kinds, one with two seeds, and its report; not to be changed."""
+    folder = tmp_path_factory.mktemp("reported")
+    for nets in (("model=m3,spec_2",), ("model=m5", "seed=0,1")):
+        sweep = ("train", "--multirun", *SMALL, f"data.root={tree}", "logger=csv", *nets)
+        done = speaker_count(folder, cache, *sweep)
+        assert done.returncode == 0, done.stderr
+    sweep = folder / "multirun" / "default-folder-paper"
+    done = speaker_count(folder, cache, "report", sweep)
+    assert done.returncode == 0, done.stderr
+    (sweep / "report" / "printed.txt").write_text(done.stdout)
+    return sweep
+
+
+def rows_of(sweep, name):
+    return list(csv.DictReader((sweep / "report" / "tables" / f"{name}.csv").open()))
+
+
+def test_scores_stand_beside_baselines_with_intervals_over_speakers(reported):
+    rows = {row["net"]: row for row in rows_of(reported, "results")}
+    assert list(rows) == ["m3", "m5", "spec_2", "majority class", "level", "energy"]
+    tested = {
+        name: [RunResult.read(run).last.test for run in sorted(reported.glob(f"{name}-*"))] for name in ("m3", "m5")
+    }
+    assert float(rows["m3"]["test accuracy"]) == pytest.approx(tested["m3"][0]["accuracy"])
+    assert rows["m5"]["seeds"] == "2"
+    both = [test["accuracy"] for test in tested["m5"]]
+    assert float(rows["m5"]["test accuracy"]) == pytest.approx(np.mean(both))
+    assert float(rows["m5"]["spread"]) == pytest.approx(np.std(both, ddof=1))
+    for row in rows.values():
+        assert float(row["test accuracy low"]) <= float(row["test accuracy"]) <= float(row["test accuracy high"])
+        assert row["distinguishable"] in ("best", "yes", "no")
+        if row["distinguishable"] != "best":
+            apart = not float(row["difference low"]) <= 0 <= float(row["difference high"])
+            assert row["distinguishable"] == {True: "yes", False: "no"}[apart]
+    assert float(rows["majority class"]["test accuracy"]) == pytest.approx(1 / 3)
+
+
+def test_the_paper_s_figures_stand_beside_ours(reported):
+    rows = {row["net"]: row for row in rows_of(reported, "beside_the_paper")}
+    assert float(rows["m5"]["paper's validation accuracy"]) == pytest.approx(0.7937)
+    assert float(rows["m5"]["paper's train loss"]) == pytest.approx(0.3844)
+    ours = float(rows["m5"]["validation accuracy"])
+    assert float(rows["m5"]["validation accuracy difference"]) == pytest.approx(ours - 0.7937)
+    assert [row["parameters"] for row in rows_of(reported, "table_2")] == ["5923", "37507"]
+    (third,) = rows_of(reported, "table_3")
+    assert float(third["paper's train accuracy"]) == pytest.approx(0.68574)
+    history = list(csv.DictReader((next(reported.glob("spec_2-*")) / "metrics.csv").open()))
+    assert float(third["train accuracy"]) == max(float(row["train/accuracy"]) for row in history)  # its best epoch
+    (record,) = rows_of(reported, "table_1")
+    assert record["Waveform"] == "Audio_Train0.wav"
+    assert len(record["Speakers Sex"]) == int(record["Speakers"])
+
+
+def test_layers_with_their_sizes(reported):
+    rows = rows_of(reported, "architecture_m5")
+    convolutions = [row for row in rows if row["layer"] == "Conv2d"]
+    assert convolutions[0]["output"] == "32 x 996"
+    assert sum(int(row["parameters"] or 0) for row in rows) == 37507
+
+
+def test_every_table_and_figure_is_a_file_too(reported):
+    folder = reported / "report"
+    names = {path.stem for path in (folder / "tables").iterdir()}
+    assert {"results", "table_1", "table_2", "table_3", "where_it_errs", "label_audit", "calibration_error"} <= names
+    for name in names:
+        assert (folder / "tables" / f"{name}.md").read_text().startswith("| ")
+        assert (folder / "tables" / f"{name}.tex").read_text().startswith(r"\begin{tabular}")
+    names = {path.stem for path in (folder / "figures").iterdir()}
+    assert {"figure_02", "figures_03_05", "figures_06_14", "figures_17_18", "figures_22_29", "figures_30_35"} <= names
+    assert {"figures_37_38", "confusion", "calibration", "accuracy_by_sexes", "accuracy_by_loudness", "curves"} <= names
+    for name in names:
+        assert (folder / "figures" / f"{name}.png").stat().st_size > 1000
+        assert "currentColor" in (folder / "figures" / f"{name}.svg").read_text()  # light and dark
+
+
+def test_the_terminal_shows_the_answer_and_the_tables(reported):
+    printed = (reported / "report" / "printed.txt").read_text()
+    assert "Waveform or spectrogram?" in printed
+    assert "index.html" in printed
+    for row in rows_of(reported, "results"):
+        (line,) = (line for line in printed.splitlines() if line.startswith(f"| {row['net']} ") and "[" in line)
+        assert f"{float(row['test accuracy']):.3f} [" in line
+
+
+def test_what_is_printed_fits_80_columns(reported, verb, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("SPEAKER_COUNT_CACHE", str(tmp_path / "no pools"))  # spares it the baselines
+    shutil.copytree(MEASURED.parent, tmp_path / "measured")
+    code, measured, errors = verb("report", tmp_path / "measured")
+    assert code == 0, errors
+    runs = tables.of_runs(tables.sweep(finished(MEASURED.parent).values()))
+    for printed in ((reported / "report" / "printed.txt").read_text(), measured, runs):
+        long = [line for line in printed.splitlines() if len(line) > 80 and not line.startswith("written: ")]
+        assert not long
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 360)])
+def test_the_page_in_a_browser(reported, scheme, width):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        messages, requests = [], []
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto((reported / "report" / "index.html").as_uri())
+        page.wait_for_function("[...document.querySelectorAll('audio')].every(audio => audio.readyState > 0)")
+        assert not messages
+        assert all(url.startswith(("file:", "data:")) for url in requests)
+        assert page.evaluate("[...document.images].filter(image => !image.naturalWidth).length") == 0
+        assert page.evaluate("document.images.length") > 40
+        durations = page.evaluate("[...document.querySelectorAll('audio')].map(audio => audio.duration)")
+        assert len(durations) > 32
+        assert durations == pytest.approx([1] * len(durations))
+        assert page.evaluate("document.documentElement.scrollWidth") <= width  # wide tables scroll by themselves
+        for table in (reported / "report" / "tables").glob("*.csv"):
+            rows = page.locator(f"#table-{table.stem} tbody tr").count()
+            assert rows == len(rows_of(reported, table.stem)), table.stem
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+        assert dark == (scheme == "dark")
+        browser.close()
+
+
+class Ids(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.ids, self.links = [], []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.links += [attrs["href"][1:]] if attrs.get("href", "").startswith("#") else []
+
+
+def test_the_page_s_links_lead_somewhere_and_its_footer_tells_what_it_rests_on(reported):
+    text = (reported / "report" / "index.html").read_text()
+    page = Ids()
+    page.feed(text)
+    assert len(page.ids) == len(set(page.ids))
+    assert page.links
+    assert set(page.links) <= set(page.ids)
+    result = RunResult.read(next(reported.glob("m5-*")))
+    for value in (
+        result.validation_sha256,
+        result.test_sha256,
+        result.versions["torch"],
+        "speaker-count train",
+    ):
+        assert value in text
+
+
+def test_the_most_confident_mistakes_are_in_the_listening_room(reported):
+    best = next(row["net"] for row in rows_of(reported, "results") if row["distinguishable"] == "best")
+    predictions = pq.read_table(sorted(reported.glob(f"{best}-*"))[0] / "predictions.parquet").to_pylist()
+    wrong = [row for row in predictions if row["predicted"] != row["count"]]
+    surest = max(wrong, key=lambda row: max(row["p_1"], row["p_2"], row["p_3"]))
+    room = (reported / "report" / "index.html").read_text().split("Listening room")[1]
+    first = re.search(r'<div class="card">.*?</div>', room, re.DOTALL)[0]
+    assert f"test clip {surest['index']}<" in first
+    assert first.count("<audio") == 1 + surest["count"]  # the clip, and each voice alone
+    for utterance, start in zip(surest["utterances"], surest["starts"], strict=True):
+        assert f"{utterance} from {start / 16_000:.2f} s" in first
+
+
+def change(run, **values):
+    path = run / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_without_the_corpus_the_rest_is_reported(verb, finished_sweep, tmp_path, monkeypatch):
+    sweep = shutil.copytree(finished_sweep, tmp_path / "sweep")
+    monkeypatch.setenv("SPEAKER_COUNT_CACHE", str(tmp_path / "no pools"))
+    code, out, err = verb("report", sweep)
+    assert code == 0, err
+    assert "No baselines and nothing to listen to: the speech of data=folder is not among the pools" in out.replace(
+        "\n", " "
+    )
+    rows = rows_of(sweep, "results")
+    assert [row["net"] for row in rows] == ["m3", "m5"]
+    assert all(row["test accuracy low"] for row in rows)  # predictions know the speakers
+    assert (sweep / "report" / "figures" / "confusion.svg").is_file()
+
+
+def test_runs_on_other_clips_stand_in_another_table(finished_sweep, tmp_path, verb):
+    sweep = shutil.copytree(finished_sweep, tmp_path / "sweep")
+    run = next(sweep.glob("m3-*"))
+    change(run, mix={**RunResult.read(run).mix, "seed": 1, "name": "other"})
+    code, out, _ = verb("report", sweep)
+    assert code == 0
+    assert [row["net"] for row in rows_of(sweep, "results_1")] == ["m5", "majority class", "level", "energy"]
+    assert [row["net"] for row in rows_of(sweep, "results_2")] == ["m3"]  # the clips are not those it was scored on
+    columns = rows_of(sweep, "protocols")[0]
+    assert {"1 accuracy", "2 accuracy"} <= set(columns)
+    assert "may be compared within a column only" in (sweep / "report" / "index.html").read_text()
+    assert "other test clips than those" in out
+
+
+def test_runs_that_cannot_be_read_are_left_out_with_a_warning(verb, finished_sweep, tmp_path, caplog):
+    for folder in (tmp_path, tmp_path / "nothing"):
+        code, _, err = verb("report", folder)
+        assert code == 2
+        assert "no f" in err
+        assert "Traceback" not in err
+    sweep = shutil.copytree(finished_sweep, tmp_path / "sweep")
+    whole = next(sweep.glob("m5-*"))
+    shutil.copytree(whole, whole.with_name(f"{whole.name}.2026-01-01_00-00-00"))  # moved aside
+    torn = next(sweep.glob("m3-*")) / "result.json"
+    torn.write_text('{"schema":')
+    assert [result.model for result in finished(sweep).values()] == ["m5"]
+    assert "is damaged" in caplog.text
+    torn.write_text('{"schema": 0}')
+    finished(sweep)
+    assert "has schema 0, this version reads 1" in caplog.text
+    torn.unlink()
+    (whole / "predictions.parquet").write_bytes(b"PAR1 and no more")
+    code, out, _ = verb("report", sweep)
+    assert code == 0
+    assert f"Not finished: {torn.parent.name}" in out
+    assert "its predictions cannot be used" in out
+    shutil.rmtree(whole)
+    (torn.parent / "result.json").write_text("[]")
+    code, _, err = verb("report", sweep)
+    assert code == 2
+    assert "has schema None" in err
+
+
+def test_the_baseline_sees_the_level_alone(make_data, tmp_path):
+    """Where one speaker is four times as loud as a mean of three, the level tells them apart."""
+    data = make_data(make_tree(tmp_path), mix=mix_of(train=300, test=150, counts=(1, 3)))
+    majority, level, energy = baselines.baselines(data.clips)
+    assert majority.accuracy["test"] == 0.5
+    assert majority.loss["test"] == pytest.approx(np.log(2))
+    assert level.accuracy["test"] > 0.9
+    assert energy.accuracy["test"] > 0.9
+    assert 0 < level.loss["test"] < 0.5
+    blind = make_data(tmp_path, mix=mix_of(train=300, test=150, counts=(1, 3), gain_db=(-5, 5), level_db=-26))
+    assert baselines.baselines(blind.clips)[1].accuracy["test"] < 0.7
