@@ -23,6 +23,8 @@ UNREAD, INTERRUPTED = 128 + 13, 128 + 2
 def main() -> None:
     """Hand over to the verb's own `main`, which reads the rest of the command line."""
     streams.open_closed()
+    # torch's threads, which read it once: they yield a core that others need, which costs them little on an idle one
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: speaker-count VERB ...\n")

@@ -18,7 +18,7 @@ from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.errors import UserError, printable
 from speaker_count.results import record
 from speaker_count.results.record import Evaluation, RunResult
-from speaker_count.training import ddp, evaluation_log, run_folder, testing
+from speaker_count.training import ddp, evaluation_log, run_folder, testing, threads
 from speaker_count.training.memory import keep_freed_memory
 from speaker_count.training.quiet import quiet
 from speaker_count.training.recipe import Recipe
@@ -68,7 +68,11 @@ def main() -> None:
     checkpoint = arguments.run_dir / "checkpoints" / "last.ckpt"
     # beside the user's pools: a run folder may come from anywhere, and would say how its net is scored
     evaluating = data.cache / "evaluations" / f"{result.identity}-{path.stem}"
-    with data.verified(), ddp.other_ranks(testing.evaluate, made, checkpoint, evaluating, ranks=ranks):
+    with (
+        data.verified(),
+        threads.using(threads.noted(arguments.run_dir)),
+        ddp.other_ranks(testing.evaluate, made, checkpoint, evaluating, ranks=ranks),
+    ):
         tested = testing.evaluate(made, checkpoint, evaluating, data)
     _write(path, made, data, result, tested)
     evaluation_log.remove(evaluating)

@@ -4,8 +4,9 @@ import heapq
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from hydra.utils import instantiate
@@ -17,9 +18,10 @@ from speaker_count.errors import check_number
 from speaker_count.results import tables
 from speaker_count.results.record import is_finished
 from speaker_count.sweeping.resources import Concurrency, concurrency
-from speaker_count.sweeping.throughput import Throughput, measure
-from speaker_count.training import ddp, run_folder
+from speaker_count.training import ddp, run_folder, threads
 from speaker_count.training.memory import keep_freed_memory, peak_memory_bytes
+from speaker_count.training.recipe import Recipe
+from speaker_count.training.throughput import Throughput, measure
 
 QUICK = 4000  # clips/s, faster than any net: a net is tried no longer than it would be trained at this rate
 # of a run: small files, W&B's among them; two checkpoints, each with the weights and Adam's two averages; predictions
@@ -127,7 +129,7 @@ def estimate(runs: Sequence[PlannedRun], most_seconds: float, least_clips: float
     """Measure the throughput of the runs' nets, of each once, with as many threads as it will have.
 
     Args:
-        most_seconds: for each net.
+        most_seconds: for each net and number of threads.
         least_clips: a run with fewer training clips is left out.
         tried: nets that were measured before; those that are measured now are added.
 
@@ -135,49 +137,50 @@ def estimate(runs: Sequence[PlannedRun], most_seconds: float, least_clips: float
         How many jobs can run at a time.
 
     Raises:
-        UserError: the launcher's number of jobs or threads is none.
+        UserError: the number of jobs or threads is none.
     """
-    launcher = runs[0].config.hydra.launcher
-    to_do = sum(run.work is not None for run in runs)
-    jobs, threads = (launcher.jobs, launcher.threads) if "jobs" in launcher else (1, torch.get_num_threads())
-    for key, value in (("jobs", jobs), ("threads", threads)):
-        if value is not None:
-            check_number(f"hydra.launcher.{key}", value, int, 1)
+    jobs = runs[0].config.hydra.launcher.get("jobs", 1)
+    if jobs is not None:
+        check_number("hydra.launcher.jobs", jobs, int, 1)
+    for run in runs:
+        threads.check(run.config.threads)
+    each = max((run.config.threads or 0 for run in runs), default=0) or None
     ranks = max((ddp.count_ranks(run.config.trainer) for run in runs if run.work), default=1)
-    torch.set_num_threads(max(1, concurrency(to_do, jobs, threads, ranks=ranks).threads // ranks))
+    most = partial(concurrency, len(runs), jobs, each, ranks=ranks, to_do=sum(run.work is not None for run in runs))
     keep_freed_memory()
     tried = {} if tried is None else tried
-    for run in runs:
-        if run.clips >= least_clips:
-            try:
-                run.throughput, run.parameters = _measured(run, tried, most_seconds)
-            except Exception as error:  # a net may raise anything
-                run.problem, run.work = error, None
-    return concurrency(to_do, jobs, threads, ranks * peak_memory_bytes(), ranks)
+    with threads.using(max(1, most().threads // ranks)):
+        for run in runs:
+            if run.clips >= least_clips:
+                try:
+                    run.throughput, run.parameters = _measured(run, tried, most_seconds)
+                except Exception as error:  # a net may raise anything
+                    run.problem, run.work = error, None
+    return most(job_bytes=ranks * peak_memory_bytes())
 
 
 def _measured(run: PlannedRun, tried: Tried, most_seconds: float) -> tuple[Throughput, int]:
-    config, data = run.config, run.data
+    data, config = run.data, run.config
     assert data is not None
-    # the config's own callbacks write to the run's folder; several ranks are estimated from one
-    left_out = ("callbacks", "max_epochs", "strategy", "sync_batchnorm")
-    kept = [key for key in config.trainer if key not in left_out and not key.startswith("limit_")]
-    trainer = OmegaConf.masked_copy(config.trainer, kept)
-    trainer.devices, ranks = 1, ddp.count_ranks(config.trainer)
-    clips: dict[str, Any] = {
-        "counts": list(data.mix.counts),
-        "batch_size": data.batch_size // ranks,
-        "samples": round(data.mix.clip_seconds * data.sample_rate),
-    }
-    key = json.dumps(
-        [{**plain(config.model), "learning_rate": None}, plain(trainer), clips], sort_keys=True, default=str
-    )
+    # the callbacks name the folder of a run that Hydra has begun
+    trainer = OmegaConf.masked_copy(config.trainer, [key for key in config.trainer if key != "callbacks"])
+    made = Recipe({"model": plain(config.model), "trainer": plain(trainer)}, {}, [], instantiate)
+    ranks = ddp.count_ranks(made.values["trainer"])
+    number = config.threads or threads.noted(run.folder)
+    clips = [list(data.mix.counts), data.batch_size // ranks, round(data.mix.clip_seconds * data.sample_rate)]
+    tries = [{**made.values["model"], "learning_rate": None}, made.values["trainer"], clips, number]
+    key = json.dumps(tries, sort_keys=True, default=str)
     if key not in tried:
-        module = instantiate(config.model, _convert_="all")
-        seconds = min(most_seconds, run.clips / QUICK)
-        rates = measure(module, instantiate(trainer, _partial_=True, _convert_="all"), **clips, seconds=seconds)
+        module = made.module()
+        measured = partial(measure, module, made, data, min(most_seconds, run.clips / QUICK))
+        if number is None and ranks == 1 and ddp.is_on_cpu(made.values["trainer"]):
+            best, rates = threads.fastest(measured)
+            rate = rates[best]
+        else:
+            with threads.using(number):
+                rate = measured()
         parameters = sum(parameter.numel() for parameter in module.parameters())
-        tried[key] = Throughput(*(ranks * rate for rate in rates)), parameters
+        tried[key] = Throughput(ranks * rate.train, ranks * rate.evaluate), parameters
     return tried[key]
 
 
@@ -225,6 +228,6 @@ def _state(run: PlannedRun) -> str:
 def _device(concurrency: Concurrency) -> str:
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     several = f", {concurrency.jobs} runs at a time" if concurrency.jobs > 1 else ""
-    plural = "s" * (concurrency.threads > 1) + " each" * (concurrency.jobs > 1)
-    threads = "" if device is not None else f", {concurrency.threads} thread{plural}"
-    return (device.type.upper() if device is not None else "the CPU") + several + threads
+    most = "one thread" if concurrency.threads == 1 else f"at most {concurrency.threads} threads"
+    most = "" if device is not None else f", {most}" + " each" * (concurrency.jobs > 1)
+    return (device.type.upper() if device is not None else "the CPU") + several + most

@@ -23,10 +23,10 @@ from speaker_count.sweeping.estimates import PlannedRun
 from speaker_count.sweeping.outcome import JobOutcome
 from speaker_count.sweeping.progress import Progress
 from speaker_count.sweeping.resources import Concurrency
+from speaker_count.training import threads
 from speaker_count.training.quiet import quiet
 from speaker_count.training.streams import say
 
-LEAST_CLIPS = 2000  # a net is not tried for fewer: training it would take as long
 INTERRUPTED = 130  # exit code after Ctrl-C
 
 
@@ -116,7 +116,8 @@ class SweepLauncher(Launcher):
 
     def _estimate(self, runs: Sequence[PlannedRun]) -> Concurrency:
         several = len(runs) > 1
-        fits = estimates.estimate(runs, self.trial_seconds, LEAST_CLIPS if several else float("inf"), self.tried)
+        least_clips = threads.LEAST_CLIPS if several else float("inf")
+        fits = estimates.estimate(runs, self.trial_seconds, least_clips, self.tried)
         concurrency = self.limit(fits, len(runs))
         if several and not self.is_remote and any(run.throughput for run in runs):
             say(f"{estimates.table(runs, concurrency)}\n")
@@ -128,13 +129,14 @@ class SweepLauncher(Launcher):
 def _ignore(**kwargs: object) -> None: ...
 
 
-def do_job(task: TaskFunction, config: DictConfig, threads: int) -> JobOutcome:
+def do_job(task: TaskFunction, config: DictConfig, most_threads: int) -> JobOutcome:
     """Do a job in this process.
 
     Args:
         config: with the `hydra` node.
+        most_threads: that it may take.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(most_threads)
     setup_globals()
     JobRuntime.instance().set("name", config.hydra.job.name)
     raised: list[Exception] = []

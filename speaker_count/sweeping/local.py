@@ -30,11 +30,10 @@ class LocalLauncher(SweepLauncher):
 
     Args:
         jobs: at a time; None: as many as fit.
-        threads: of each; None: the cores are divided among them.
     """
 
-    def __init__(self, jobs: int | None = None, threads: int | None = None):
-        self.jobs, self.threads = jobs, threads  # `estimate` reads them from the config
+    def __init__(self, jobs: int | None = None):
+        self.jobs = jobs  # `estimate` reads it from the config
         self.running: set[BaseProcess] = set()
         self.one_speaks = threading.Lock()
 

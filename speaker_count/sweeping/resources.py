@@ -18,7 +18,7 @@ MEMORY_GROUPS = {
 
 
 class Concurrency(NamedTuple):
-    """How many jobs run at a time and with how many threads each; `note` says why there are fewer jobs than cores."""
+    """How many jobs run at a time, and how many threads each may take; `note`: why there are fewer jobs than cores."""
 
     jobs: int
     threads: int
@@ -26,23 +26,34 @@ class Concurrency(NamedTuple):
 
 
 def concurrency(
-    runs: int, jobs: int | None = None, threads: int | None = None, job_bytes: int = 0, ranks: int = 1
+    runs: int,
+    jobs: int | None = None,
+    threads: int | None = None,
+    job_bytes: int = 0,
+    ranks: int = 1,
+    to_do: int | None = None,
 ) -> Concurrency:
-    """One job of one thread for each core: on a CPU, small nets gain little from more threads. With fewer runs than
-    cores, each takes more threads; on an accelerator, they run one after the other.
+    """One job of one thread for each core: on a CPU, small nets gain little from more threads. In a sweep of fewer runs
+    than cores, each may take more; on an accelerator, they run one after the other.
+
+    The threads depend on what the sweep is, not on what is left of it nor on free memory: a sweep that was interrupted
+    ends as an undisturbed one.
 
     Args:
-        runs: how many there are to do.
+        runs: of the sweep.
         jobs, threads: as the user wants it; None: as the machine allows.
         job_bytes: memory that each needs.
         ranks: of each; they share its threads.
+        to_do: how many of the runs are not finished; None: all.
     """
     cores = joblib.cpu_count()  # it heeds affinity and the control group's quota
     wanted = jobs or (1 if torch.accelerator.is_available() else cores // (threads or ranks))
     wanted = max(1, min(wanted, runs))
+    threads = threads or max(1, cores // wanted)
+    wanted = wanted if to_do is None else max(1, min(wanted, to_do))
     free = free_memory()
     if not job_bytes or free is None:
-        return Concurrency(wanted, threads or max(1, cores // wanted))
+        return Concurrency(wanted, threads)
     fit = max(1, min(wanted, free // job_bytes))
     note = ""
     if fit < wanted or free < job_bytes:
@@ -50,7 +61,7 @@ def concurrency(
             f"memory: a job needs about {job_bytes / 1e9:.1f} GB and {free / 1e9:.1f} GB are free: "
             f"{fit} at a time, not {wanted}" + ("" if free >= job_bytes else "; even that may be too many")
         )
-    return Concurrency(fit, threads or max(1, cores // fit), note)
+    return Concurrency(fit, threads, note)
 
 
 def free_memory() -> int | None:

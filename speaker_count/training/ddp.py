@@ -73,6 +73,11 @@ def trainer_settings(trainer: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def is_on_cpu(trainer: Mapping[str, Any]) -> bool:
+    """Whether a run with this config of the trainer computes on the CPU."""
+    return _devices(trainer)[0] == "cpu"
+
+
 def _devices(trainer: Mapping[str, Any]) -> tuple[str, int]:
     """Which kind of device a run is on, and how many of it are here."""
     kind = str(trainer["accelerator"])

@@ -18,7 +18,7 @@ from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.errors import UserError, check_number
 from speaker_count.results import record, tables
 from speaker_count.results.record import RunResult, Scores
-from speaker_count.training import ddp, evaluation_log, memory, run_folder, testing, wandb_run
+from speaker_count.training import ddp, evaluation_log, memory, run_folder, testing, threads, wandb_run
 from speaker_count.training.epoch_table import EpochTable
 from speaker_count.training.evaluation_log import EvaluationLog
 from speaker_count.training.module import SpeakerCounter, load_weights
@@ -53,6 +53,7 @@ def check(recipe: Recipe) -> int:
         if trainer.get(key) == 0:
             raise UserError(f"trainer.{key}=0: a run needs some clips of each split, at least trainer.{key}=1")
     ddp.trainer_settings(trainer)
+    threads.check(recipe.values["threads"])
     return ddp.count_ranks(trainer)
 
 
@@ -76,7 +77,11 @@ def train(recipe: Recipe, folder: RunFolder, data: ClipDataModule, ranks: int = 
     memory.reset_peak_memory()
     checkpoint = run_folder.last_checkpoint(folder.path)
     logger = recipe.logger(**wandb_run.settings(folder.path)) if recipe.has_logger else None
-    with wandb_run.tracked(logger, recipe.values), run_folder.marked_if_diverged(folder.path):
+    with (
+        wandb_run.tracked(logger, recipe.values),
+        run_folder.marked_if_diverged(folder.path),
+        threads.using(threads.settle(recipe, data, folder.path, ranks)),
+    ):
         with data.verified(), ddp.other_ranks(fit, recipe, folder.path, checkpoint, ranks=ranks):
             fitted = fit(recipe, folder.path, checkpoint, data, logger)
         record.write_predictions(folder.path / "predictions.parquet", fitted.predictions)

@@ -24,6 +24,7 @@ OUTSIDE = (
     "force",
     "hydra",
     "logger",
+    "threads",
     "data.root",
     "data.cache",
     "data.url",

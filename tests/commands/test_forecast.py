@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from speaker_count.sweeping.estimates import Work, duration
-from speaker_count.sweeping.throughput import Throughput
+from speaker_count.training.throughput import Throughput
 from tests.conftest import SMALL
 
 

@@ -131,7 +131,7 @@ def test_eight_processes_make_one_report(at_once, command, small, tmp_path, tall
 
 def test_two_sweeps_on_one_corpus_give_what_one_gives(at_once, small, tmp_path, tally):
     """Neither has the pool yet. They share the runs of one folder, too: each run is done once."""
-    options = ("logger=csv", "hydra.launcher.jobs=2", "hydra.launcher.threads=1")
+    options = ("logger=csv", "hydra.launcher.jobs=2", "threads=1")
     sweeps = [("train", "--multirun", *small, "model=m3", "seed=0,1", *options, f"hydra.sweep.dir={n}") for n in "ab"]
     done = at_once(sweeps, tmp_path / "own")
     assert [each.returncode for each in done] == [0, 0], [each.stderr for each in done]

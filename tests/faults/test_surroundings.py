@@ -122,7 +122,7 @@ def limited(kind: int, most: int) -> None:
 
 def test_sixty_four_open_files_are_enough(command, small, finished, tmp_path, tally):
     """A sweep of two jobs at a time has the most open."""
-    options = ("hydra.launcher.jobs=2", "hydra.launcher.threads=1", "hydra.sweep.dir=sweep")
+    options = ("hydra.launcher.jobs=2", "threads=1", "hydra.sweep.dir=sweep")
     sweep = ("train", "--multirun", *small, "model=m3", "seed=0,1", *options)
     done = command(*sweep, before=partial(limited, resource.RLIMIT_NOFILE, 64))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -177,7 +177,7 @@ def test_closed_streams_end_no_run_and_enter_no_file(real, small, finished, tmp_
 
 
 def test_a_sweep_continues_where_nobody_takes_its_output(real, small, finished, tmp_path, tally):
-    options = ("logger=csv", "hydra.launcher.jobs=1", "hydra.launcher.threads=1", "hydra.sweep.dir=sweep")
+    options = ("logger=csv", "hydra.launcher.jobs=1", "threads=1", "hydra.sweep.dir=sweep")
     done = real("train", "--multirun", *small, "model=m3", "seed=0,1", *options, shell="| head -c 1 >/dev/null")
     assert (done.returncode, done.stderr) == (0, "")
     assert len(list((tmp_path / "sweep").glob("*/result.json"))) == 2

@@ -15,7 +15,7 @@ from speaker_count.sweeping import resources
 from speaker_count.sweeping.resources import Concurrency, concurrency, free_memory
 from tests.conftest import SMALL
 
-TWO = ("hydra.launcher.jobs=2", "hydra.launcher.threads=1", "logger=csv")
+TWO = ("hydra.launcher.jobs=2", "threads=1", "logger=csv")
 DOOMED = """
 import os, signal
 from speaker_count.models.waveform import WaveformCNN
@@ -113,12 +113,14 @@ def test_as_many_jobs_as_cores_and_as_memory_allows():
     assert concurrency(1, jobs=4) == (1, own, "")
     assert concurrency(10 * own, threads=own).jobs == 1
     assert concurrency(0).jobs == 1
+    left = concurrency(10 * own, to_do=1)
+    assert (left.jobs, left.threads) == (1, concurrency(10 * own).threads)  # the last run computes as the first ones
     free = free_memory()
     if free is None:
         pytest.skip("this system does not say how much memory is free")
     few = concurrency(10, jobs=10, job_bytes=free // 3)
     assert 2 <= few.jobs <= 4
-    assert few.threads == max(1, own // few.jobs)
+    assert few.threads == max(1, own // 10)
     assert f"{few.jobs} at a time, not 10" in few.note
     none = concurrency(10, jobs=10, threads=1, job_bytes=10**15)
     assert isinstance(none, Concurrency)

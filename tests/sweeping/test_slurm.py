@@ -115,7 +115,7 @@ LONG = ("train", "--multirun", *SMALL[:4], "model=spec_2", "evaluate_train=false
 
 def test_a_run_resumes_after_preemption_the_death_of_its_node_and_its_time_limit(begun, slurm, tree, tmp_path):
     run = (*LONG, f"data.root={tree}", "trainer.max_epochs=4")
-    whole = begun(*run, "hydra.launcher.threads=1", "hydra.sweep.dir=whole", "logger=csv")
+    whole = begun(*run, "threads=1", "hydra.sweep.dir=whole", "logger=csv")
     disturbed = begun(*run, *SLURM, "hydra.sweep.dir=disturbed", "force=true")
     until(disturbed, "epoch 1 of 4")
     urgent = subprocess.Popen(["srun", "-p", "urgent", "-c", "2", "true"], env=slurm.environment)

@@ -2,13 +2,19 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
 
+from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.training import ddp
 from speaker_count.training.module import SpeakerCounter
+from speaker_count.training.recipe import Recipe
+
+# of the trainer's config: what writes into the run's folder, is about its length, or about several ranks
+LEFT_OUT = ("callbacks", "max_epochs", "strategy", "sync_batchnorm")
 
 
 class Throughput(NamedTuple):
@@ -18,31 +24,32 @@ class Throughput(NamedTuple):
     evaluate: float
 
 
-def measure(
-    module: SpeakerCounter,
-    make_trainer: Callable[..., pl.Trainer],
-    counts: Sequence[int],
-    batch_size: int,
-    samples: int,
-    seconds: float,
-) -> Throughput:
-    """Train a net for two thirds of the time and evaluate it for the rest, on the trainer's device, with its precision
-    and as many threads as in a run. It takes longer if three steps do.
+def measure(module: SpeakerCounter, recipe: Recipe, data: ClipDataModule, seconds: float) -> Throughput:
+    """Train a net for two thirds of the time and evaluate it for the rest, on the run's device, with its precision and
+    torch's present number of threads. It takes longer if three steps do.
 
     Args:
-        make_trainer: the run's, but for its epochs, callbacks and logger.
-        counts: the numbers of speakers in the clips.
-        samples: the length of a clip.
+        module: the run's net, or another one of its kind; the steps change its weights.
+        data: need not be set up.
+
+    Returns:
+        The throughput of one rank.
     """
+    mix, batch_size = data.mix, data.batch_size // ddp.count_ranks(recipe.values["trainer"])
+    samples = round(mix.clip_seconds * data.sample_rate)
     batch = {
         "waveform": torch.randint(-3000, 3000, (batch_size, samples), dtype=torch.int16),
-        "count": torch.tensor(list(counts)).repeat(batch_size)[:batch_size],
+        "count": torch.tensor(list(mix.counts)).repeat(batch_size)[:batch_size],
         "index": torch.arange(batch_size),
     }
     times = _StepTimes()
-    trainer = make_trainer(
-        max_epochs=1, callbacks=[times], logger=False, enable_checkpointing=False, enable_progress_bar=False
-    )
+    kept = {
+        key: value
+        for key, value in recipe.values["trainer"].items()
+        if key not in LEFT_OUT and not key.startswith("limit_")
+    }
+    kept |= {"devices": 1, "max_epochs": 1, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = recipe.instantiate(kept, _partial_=True, _convert_="all")(callbacks=[times], logger=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on loaders
         trainer.fit(module, _repeat(batch, seconds * 2 / 3), _repeat(batch, seconds / 3))
