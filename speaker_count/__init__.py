@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from speaker_count.models.spectrogram import SpectrogramCNN
     from speaker_count.models.waveform import WaveformCNN
     from speaker_count.results.record import load_results
-    from speaker_count.training.module import SpectrogramCounter, WaveformCounter
+    from speaker_count.training.counters import SpectrogramCounter, WaveformCounter
 
 __version__ = "0.2.0"
 __all__ = [
@@ -34,9 +34,9 @@ _MODULES = {
     "LoadedRun": "loading",
     "Mix": "data.mixing",
     "SpectrogramCNN": "models.spectrogram",
-    "SpectrogramCounter": "training.module",
+    "SpectrogramCounter": "training.counters",
     "WaveformCNN": "models.waveform",
-    "WaveformCounter": "training.module",
+    "WaveformCounter": "training.counters",
     "load_results": "results.record",
     "load_run": "loading",
 }

@@ -25,7 +25,7 @@ from speaker_count.results import checks
 from speaker_count.results.record import RunResult
 from speaker_count.training import run_folder
 from speaker_count.training.module import SpeakerCounter
-from speaker_count.training.recipe import Recipe
+from speaker_count.training.recipe import TRAINING, Recipe
 
 # where a user's speech is and comes from: never taken from a run, which may come from anywhere
 PLACES = ("data.root", "data.cache", "data.url", "data.utterance_list", "data.rendered", "data.synthesize")
@@ -124,7 +124,22 @@ def recipe(
         only: the groups to resolve; None: all, which needs a Hydra program.
     """
     values = {str(key): plain(config[key]) for key in (config if only is None else only)}
-    return Recipe(values, dict(choices or {}), list(overrides), instantiate)
+    return Recipe(values, dict(choices or {}), list(overrides), build)
+
+
+def build(config: Any, *args: Any, **values: Any) -> Any:
+    """As Hydra's `instantiate`.
+
+    Raises:
+        UserError: a class does not take its arguments.
+    """
+    try:
+        return instantiate(config, *args, **values)
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, TypeError) or "has incorrect arguments" in str(cause):
+            raise UserError(str(cause).splitlines()[0]) from error
+        raise
 
 
 def quoted(path: Path) -> str:
@@ -173,8 +188,9 @@ def _model_of(result: RunResult, config_dir: str | Path | None) -> DictConfig:
         raise UserError(
             f"no config of the net {result.model} is installed: name its folder with --config-dir DIR"
         ) from error
+    net = {key: value for key, value in result.net.items() if key not in TRAINING}
     try:
-        merged = OmegaConf.merge(model, result.net)
+        merged = OmegaConf.merge(model, net)
     except OmegaConfBaseException as error:
         raise _other_config(result, error) from error
     assert isinstance(merged, DictConfig)
@@ -212,5 +228,4 @@ def compose_like(result: RunResult, overrides: Sequence[str], config_dir: str | 
             if key in known and not key.startswith(PLACES) and not overridden:
                 OmegaConf.update(config, key, value)
     config.model = _model_of(result, config_dir)
-    config.trainer.callbacks = []  # nothing is trained, nothing saved
     return config

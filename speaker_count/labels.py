@@ -28,19 +28,30 @@ def metrics_of(logged: Mapping[str, Value], split: str) -> dict[str, Value]:
     return {key.removeprefix(prefix): value for key, value in logged.items() if key.startswith(prefix)}
 
 
-def class_of(count: Tensor, counts: Tensor) -> Tensor:
+def class_of(count: Tensor, counts: Sequence[int]) -> Tensor:
     """The class id of each count of speakers: its position in the increasing `counts`.
 
     Args:
         count: `(clips,)`.
-        counts: `(classes,)`.
 
     Returns:
         `(clips,)` int64.
     """
-    return (count[:, None] > counts).sum(dim=1)
+    return (count[:, None] > count.new_tensor(counts)).sum(dim=1)
 
 
 def class_names(counts: Sequence[int]) -> list[str]:
     """The classes in words: `1 speaker`, `2 speakers`."""
     return ["1 speaker" if count == 1 else f"{count} speakers" for count in counts]
+
+
+def logged(counts: Sequence[int], train: bool) -> list[str]:
+    """The metrics that a run logs after each epoch.
+
+    Args:
+        counts: the numbers of speakers that the net distinguishes.
+        train: the training clips are evaluated too.
+    """
+    evaluated = ("loss", "accuracy", "mae", *(f"accuracy_{count}" for count in counts))
+    splits = {"running": ("loss", "accuracy"), **({"train": evaluated} if train else {}), "validation": evaluated}
+    return [metric_key(split, name) for split, names in splits.items() for name in names]

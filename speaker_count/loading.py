@@ -11,7 +11,7 @@ from speaker_count import labels
 from speaker_count.compose import rebuild
 from speaker_count.errors import UserError
 from speaker_count.results.record import RunResult
-from speaker_count.training.module import load_weights
+from speaker_count.training.saved_state import load_weights
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from speaker_count.labels import SPLITS
 MOST = 1e15  # no number of a run is as large; longer integers have no float
 NAME = re.compile(r"(?!(null|true|false)$)\w[\w.-]*(/\w[\w.-]*)*", re.ASCII | re.IGNORECASE)  # of a config
 KEY = re.compile(r"\w[\w-]*")
-GROUPS = ("data", "mix", "net")
+GROUPS = ("data", "mix", "net", "training")
 KINDS = ("waveform", "spectrogram")
 TEXTS = ("paper_name", "identity", "test_sha256", "validation_sha256", "commit", "device")
 

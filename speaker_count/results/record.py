@@ -85,6 +85,7 @@ class RunResult(Record):
 
     Attributes:
         model, paper_name, kind: the net's config; what the paper calls it, if it does; "waveform" or "spectrogram".
+        training: optimizer, schedule, callbacks and the trainer's settings, with the names of their classes.
         parameters: number of trained parameters of the net.
         identity: hash of the run's identity, in eight characters.
         data, mix, net: their configs; `data` also has `speakers` by split, `corpus_sha256` and
@@ -107,6 +108,7 @@ class RunResult(Record):
     test_sha256: str
     paper_name: str | None = None
     kind: str = "waveform"
+    training: Mapping[str, Any] = field(default_factory=dict)
     parameters: int = 0
     epochs: int = 0
     clips_per_second: float | None = None

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from speaker_count.compose import plain
+from speaker_count.compose import build, plain
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.errors import check_number
 from speaker_count.results import tables
@@ -103,7 +102,7 @@ def plan(config: DictConfig, folder: Path) -> PlannedRun:
 def _look(run: PlannedRun) -> None:
     config, trainer = run.config, run.config.trainer
     check_number("trainer.max_epochs", trainer.max_epochs, int, 1)
-    run.data = data = instantiate(config.data, mix=config.mix, _convert_="all")
+    run.data = data = build(config.data, mix=config.mix, _convert_="all")
     data.check_divides(ddp.count_ranks(trainer))
     run.finished = is_finished(run.folder) and not config.force
     if run.finished:
@@ -164,7 +163,7 @@ def _measured(run: PlannedRun, tried: Tried, most_seconds: float) -> tuple[Throu
     assert data is not None
     # the callbacks name the folder of a run that Hydra has begun
     trainer = OmegaConf.masked_copy(config.trainer, [key for key in config.trainer if key != "callbacks"])
-    made = Recipe({"model": plain(config.model), "trainer": plain(trainer)}, {}, [], instantiate)
+    made = Recipe({"model": plain(config.model), "trainer": plain(trainer)}, {}, [], build)
     ranks = ddp.count_ranks(made.values["trainer"])
     number = config.threads or threads.noted(run.folder)
     clips = [list(data.mix.counts), data.batch_size // ranks, round(data.mix.clip_seconds * data.sample_rate)]

@@ -58,9 +58,10 @@ class Checkpoints(Checkpoint):
         minutes: how much training may be lost when a run is killed.
     """
 
-    def __init__(self, dirpath: str, monitor: str = "val/accuracy", minutes: float = 5):
-        self.folder, self.monitor, self.minutes = Path(dirpath), monitor, minutes
+    def __init__(self, dirpath: Path, monitor: str = "val/accuracy", minutes: float = 5):
+        self.folder, self.monitor, self.minutes = dirpath, monitor, minutes
         self.best: float | None = None
+        self.stopped = False  # another callback ended the training early
         self._saved = time.monotonic()
         self._handlers: dict[int, Any] = {}
         self._ending: int | None = None  # the signal that waits
@@ -78,6 +79,7 @@ class Checkpoints(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved = time.monotonic()
+        trainer.should_stop = self.stopped
         self._listen(self._wait)  # Lightning would end with exit code 0, and Slurm would not requeue the run
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -108,13 +110,14 @@ class Checkpoints(Checkpoint):
     ) -> None:
         self._stepped = True
         # not after the last step: Lightning, resumed from there, would leave out the evaluation that follows
-        left = int(trainer.num_training_batches) - 1 - batch_idx
+        # and only after whole steps: gradients that batches have accumulated are not saved
+        left, batches = int(trainer.num_training_batches) - 1 - batch_idx, trainer.accumulate_grad_batches
         due = self._ending is not None or time.monotonic() - self._saved >= 60 * self.minutes
         if trainer.world_size > 1 and left > 1:
             due = batch_idx % ASKED_EVERY == 0 and trainer.strategy.broadcast(due)
-        if left == 1 or (left and due):
+        if left and (batch_idx + 1) % batches == 0 and (left <= batches or due):
             self._save(trainer, "last.ckpt")
-        if self._ending is not None and (due or left <= 1):
+        if self._ending is not None and ((due and (batch_idx + 1) % batches == 0) or left <= batches):
             log.info("saved: the same command resumes at about step %d", trainer.global_step)
             self._end(self._ending)
 
@@ -127,6 +130,7 @@ class Checkpoints(Checkpoint):
         if score is not None and (self.best is None or float(score) > self.best):
             self.best = float(score)
             self._save(trainer, "best.ckpt")
+        self.stopped = trainer.should_stop
         self._save(trainer, "last.ckpt")
         if self._ending is not None:
             self._end(self._ending)
@@ -147,8 +151,9 @@ class Checkpoints(Checkpoint):
             ) from exception
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
+        return {"best": self.best, "stopped": self.stopped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         best = state_dict["best"]
         self.best = None if best is None else float(best)
+        self.stopped = bool(state_dict["stopped"])

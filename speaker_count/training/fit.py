@@ -12,18 +12,21 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from speaker_count import labels
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.errors import UserError, check_number
 from speaker_count.results import record, tables
 from speaker_count.results.record import RunResult, Scores
-from speaker_count.training import ddp, evaluation_log, memory, run_folder, testing, threads, wandb_run
+from speaker_count.training import ddp, evaluation_log, extension, memory, run_folder, testing, threads, wandb_run
+from speaker_count.training.checkpoints import Checkpoints
 from speaker_count.training.epoch_table import EpochTable
 from speaker_count.training.evaluation_log import EvaluationLog
-from speaker_count.training.module import SpeakerCounter, load_weights
-from speaker_count.training.recipe import Recipe
+from speaker_count.training.module import SpeakerCounter
+from speaker_count.training.recipe import TRAINING, Recipe
 from speaker_count.training.run_folder import RunFolder
+from speaker_count.training.saved_state import load_weights
 from speaker_count.training.secrets import masked, masked_override
 
 log = logging.getLogger(__name__)
@@ -76,6 +79,8 @@ def train(recipe: Recipe, folder: RunFolder, data: ClipDataModule, ranks: int = 
     """
     memory.reset_peak_memory()
     checkpoint = run_folder.last_checkpoint(folder.path)
+    if checkpoint is None and not folder.force:
+        checkpoint = extension.begin(folder)
     logger = recipe.logger(**wandb_run.settings(folder.path)) if recipe.has_logger else None
     with (
         wandb_run.tracked(logger, recipe.values),
@@ -118,8 +123,9 @@ def fit(
     else:
         torch.manual_seed(seed + ddp.rank())  # each rank draws its own dropout: its clips differ
     epochs = EpochTable(folder)
+    checkpoints = Checkpoints(folder / "checkpoints", minutes=recipe.values["checkpoint_minutes"])
     trainer = recipe.trainer(
-        [epochs, EvaluationLog(folder / EVALUATING, data)],
+        [epochs, EvaluationLog(folder / EVALUATING, data), checkpoints],
         logger=logger or False,
         enable_progress_bar=ddp.show_bar(),
         **ddp.trainer_settings(recipe.values["trainer"]),
@@ -127,7 +133,10 @@ def fit(
     if checkpoint is not None:
         load_weights(module, checkpoint)  # raises one clear line if it is another net's
         log.info("resuming from %s", checkpoint)
-    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    try:
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    except MisconfigurationException as error:
+        raise UserError(str(error).splitlines()[0]) from error
 
     last_test = best_test = testing.test(trainer, module, data)
     predictions = testing.predictions(module, data)
@@ -177,7 +186,8 @@ def _result(recipe: Recipe, folder: RunFolder, data: ClipDataModule, fitted: Fit
         identity=run_folder.short_hash(folder.identity),
         data={**masked(recipe.values["data"]), **data.described()},
         mix=recipe.values["mix"],
-        net=masked(recipe.values["model"]),
+        net={key: value for key, value in masked(recipe.values["model"]).items() if key not in TRAINING},
+        training=masked(recipe.training()),
         last=_scores(epochs.rows[-1], fitted.last_test),
         best=_scores(epochs.best, fitted.best_test),
         fit_seconds=round(epochs.seconds["fit"], 3),

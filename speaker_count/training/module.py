@@ -1,9 +1,12 @@
-"""The LightningModules: a front end and a net, their loss, metrics and optimiser."""
+"""The LightningModule: a front end and a net, their loss, metrics and optimizer."""
 
+import contextlib
 import functools
-import logging
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import inspect
+import math
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
@@ -14,19 +17,14 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 
 from speaker_count import __version__, labels
 from speaker_count.errors import DivergedError, UserError, check_number
-from speaker_count.models.front_end import SpectrogramFrontEnd, WaveformFrontEnd
-from speaker_count.training import saved_state
-
-log = logging.getLogger(__name__)
 
 VALIDATION_SETS = ("validation", "train")  # as the DataModule orders them; the second where `evaluate_train` is on
 SHOWN_CLIPS = 8  # in a message
-MOST_CHARACTERS = 200  # in a message, of what a checkpoint says
 EVALUATED = ("train", "validation", "test")
 
 
 class SpeakerCounter(pl.LightningModule):
-    """How many people speak in a clip, as a classification; cross-entropy and Adam.
+    """How many people speak in a clip, as a classification with cross-entropy.
 
     Metrics are logged as `running/...` (averages over the training steps), `train/...`, `val/...` and `test/...`
     (evaluation mode): `loss`, `accuracy`, `mae` (mean absolute error of the count) and `accuracy_N` for each count N.
@@ -35,7 +33,11 @@ class SpeakerCounter(pl.LightningModule):
         net: makes the net, given its number of `classes`.
         front_end: makes the net's input of clips.
         counts: the numbers of speakers that the net distinguishes, increasing.
-        learning_rate: of Adam.
+        learning_rate: of the optimizer; a schedule changes it.
+        optimizer: makes the optimizer, given the parameters and `lr`; None: Adam.
+        scheduler: Lightning's `lr_scheduler_config`, but that its `scheduler` makes the scheduler, given the optimizer
+            and, if it takes them, the `total_steps` of the run; None: the learning rate stays.
+        compile: compile the net with Inductor before it is trained; it computes the same, rounded otherwise.
 
     Raises:
         UserError: fewer than two counts, or a learning rate below 0.
@@ -49,16 +51,20 @@ class SpeakerCounter(pl.LightningModule):
         front_end: nn.Module,
         counts: Sequence[int] = (1, 2, 3),
         learning_rate: float = 1e-4,
+        optimizer: Callable[..., torch.optim.Optimizer] | None = None,
+        scheduler: Mapping[str, Any] | None = None,
+        compile: bool = False,  # noqa: A002 - as the key of the config
     ):
         super().__init__()
         if len(counts) < 2:
             raise UserError(f"mix.counts={list(counts)}: a net needs at least two numbers of speakers to distinguish")
         check_number("model.learning_rate", learning_rate, float, 0)
+        check_number("model.compile", compile, bool)
         self.front_end = front_end
         self.net = net(classes=len(counts))
-        self.learning_rate = learning_rate
-        self.counts: Tensor
-        self.register_buffer("counts", torch.tensor(list(counts)), persistent=False)
+        self.learning_rate, self.compiles = learning_rate, compile
+        self.optimizer, self.scheduler = optimizer or torch.optim.Adam, scheduler
+        self.counts = list(counts)  # no buffer: a callback that averages weights and buffers would round them
         classes = len(counts)
         metrics = MetricCollection(
             {
@@ -81,6 +87,10 @@ class SpeakerCounter(pl.LightningModule):
         # of the last test: (true class, predicted class); clips' numbers (clips,) and probabilities (clips, classes)
         self.confusion: Tensor | None = None
         self.test_outputs: tuple[Tensor, Tensor] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets, such as that of averaged weights: not the log of this module's evaluations."""
+        return {**super().__getstate__(), "evaluation_log": None}
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Logits `(batch, classes)` of `(batch, samples)` waveforms: int16, or float in [-1, 1)."""
@@ -169,12 +179,58 @@ class SpeakerCounter(pl.LightningModule):
         loss.reset()
         for name in ("accuracy", "mae"):
             self.log(labels.metric_key(split, name), values[name], prog_bar=True)
-        for count, value in zip(self.counts.tolist(), values["accuracy_of"], strict=True):
+        for count, value in zip(self.counts, values["accuracy_of"], strict=True):
             self.log(labels.metric_key(split, f"accuracy_{count}"), value)
         self.confusion = values["confusion"]
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+    def setup(self, stage: str) -> None:
+        if self.compiles and stage == "fit":
+            if self.device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
+                raise UserError("model.compile=true needs a C++ compiler: install g++")
+            self.net.compile()
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer, with its schedule, as Lightning takes them.
+
+        Raises:
+            UserError: they cannot be made of these arguments, or the schedule follows a metric that is not there.
+        """
+        if not any(parameter.requires_grad for parameter in self.parameters()):
+            raise UserError("model.net: this net has no parameters to train")
+        optimizer = made("model.optimizer", self.optimizer, self.parameters(), lr=self.learning_rate)
+        if self.scheduler is None:
+            return optimizer
+        make = self.scheduler["scheduler"]
+        with contextlib.suppress(TypeError, ValueError):  # of arguments that do not fit, which `made` reports
+            if "total_steps" in inspect.signature(make).parameters:
+                make = functools.partial(make, total_steps=self._total_steps())
+        settings = {**self.scheduler, "scheduler": made("model.scheduler.scheduler", make, optimizer)}
+        self._check_monitor("model.scheduler", settings.get("monitor"))
+        return {"optimizer": optimizer, "lr_scheduler": settings}
+
+    def _total_steps(self) -> int:
+        """The steps of a run. Lightning's own estimate opens the training clips before a resumed run knows its position
+        in them, and the run would see other clips.
+        """
+        trainer, data = self.trainer, getattr(self.trainer, "datamodule", None)
+        if data is None:
+            return int(trainer.estimated_stepping_batches)
+        batches, limit = len(data.train_dataloader()), trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        return int(trainer.max_epochs or 1) * math.ceil(batches / trainer.accumulate_grad_batches)
+
+    def logged_metrics(self) -> list[str]:
+        """The metrics that a run of this module logs after each epoch, which schedules and callbacks can follow."""
+        data = getattr(self.trainer, "datamodule", None)
+        return labels.logged(self.counts, getattr(data, "evaluate_train", False))
+
+    def on_fit_start(self) -> None:
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            self._check_monitor(type(callback).__name__, getattr(callback, "monitor", None))
+
+    def _check_monitor(self, key: str, monitor: str | None) -> None:
+        if monitor is not None and monitor not in (metrics := self.logged_metrics()):
+            raise UserError(f"{key}.monitor={monitor}: a run has the metrics {', '.join(metrics)}")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # dropout draws from the state, which Lightning does not keep; the averages are each rank's own
@@ -198,7 +254,20 @@ class SpeakerCounter(pl.LightningModule):
         running = own["running"]
         if len(ranks) != self.trainer.world_size:  # the first resumes with all that was counted
             running = {name: sum(of["running"][name] for of in ranks) * (self.global_rank == 0) for name in running}
-        checkpoint["state_dict"].update({f"running.{name}": value for name, value in running.items()})
+        for state in ("state_dict", "current_model_state"):  # the second where weights are averaged
+            checkpoint.get(state, {}).update({f"running.{name}": value for name, value in running.items()})
+
+
+def made(key: str, make: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
+    """What a partial of the config makes.
+
+    Raises:
+        UserError: it does not take its arguments.
+    """
+    try:
+        return make(*arguments, **settings)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{key}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
 
 
 class CountError(MeanAbsoluteError):
@@ -206,83 +275,8 @@ class CountError(MeanAbsoluteError):
 
     def __init__(self, counts: Sequence[int]):
         super().__init__()
-        self.counts: Tensor
-        self.register_buffer("counts", torch.tensor(list(counts)), persistent=False)
+        self.of_class = list(counts)
 
     def update(self, predicted: Tensor, target: Tensor) -> None:
-        super().update(self.counts[predicted], self.counts[target])
-
-
-class WaveformCounter(SpeakerCounter):
-    """A net on the waveform itself; arguments as of `SpeakerCounter`, without the front end."""
-
-    kind = "waveform"
-
-    def __init__(self, net: Callable[..., nn.Module], counts: Sequence[int] = (1, 2, 3), learning_rate: float = 1e-4):
-        super().__init__(net, WaveformFrontEnd(), counts, learning_rate)
-
-
-class SpectrogramCounter(SpeakerCounter):
-    """A net on the power spectrogram in decibels.
-
-    Args:
-        net, counts, learning_rate: as of `SpeakerCounter`.
-        n_fft, hop_length: of the spectrogram, in samples; see `torchaudio.transforms.Spectrogram`.
-        autocast: compute the blocks in bfloat16 where that is fast: clips on the CPU, and a processor with
-            `AVX512_BF16` (AMD from Zen 4 on, Intel Xeon from Sapphire Rapids on). Weights, their gradients, batch
-            norm's statistics, the spectrogram, the logits and the loss stay float32. Elsewhere, and where false, all
-            of it is float32.
-    """
-
-    kind = "spectrogram"
-
-    def __init__(
-        self,
-        net: Callable[..., nn.Module],
-        counts: Sequence[int] = (1, 2, 3),
-        learning_rate: float = 1e-4,
-        n_fft: int = 400,
-        hop_length: int = 200,
-        autocast: bool = False,
-    ):
-        super().__init__(net, SpectrogramFrontEnd(n_fft, hop_length), counts, learning_rate)
-        self.autocast = autocast
-        self.net.to(memory_format=torch.channels_last)  # the same function, in less time on a CPU
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        """As `SpeakerCounter.forward`."""
-        if not (self.autocast and waveform.device.type == "cpu" and bfloat16_is_fast()):
-            return super().forward(waveform)
-        with torch.autocast("cpu", torch.bfloat16):
-            return super().forward(waveform).float()
-
-
-@functools.cache  # a property of the processor, warned of once
-def bfloat16_is_fast() -> bool:
-    """Whether this processor multiplies bfloat16 faster than float32."""
-    fast = bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-    if not fast:
-        log.warning("this processor has no AVX512_BF16: spectrogram nets compute in float32, which takes longer")
-    return fast
-
-
-def load_weights(module: SpeakerCounter, path: Path) -> None:
-    """Load the weights of a checkpoint.
-
-    Raises:
-        UserError: the file is no checkpoint, that of another version or another net, or its weights are unusable.
-    """
-    weights = saved_state.read(path)["state_dict"]
-    try:
-        module.load_state_dict(weights)
-    except (RuntimeError, TypeError) as error:
-        reason = str(error).splitlines()[-1].strip()[:MOST_CHARACTERS]
-        raise UserError(f"the checkpoint {path} is that of another net: {reason}") from error
-    parameters = dict(module.named_parameters())
-    for name, weight in weights.items():  # a net may keep infinity in a mask
-        unusable = ~weight.isfinite() if name in parameters else weight.isnan()
-        if unusable.any():
-            raise UserError(
-                f"the checkpoint {path} is unusable: {name[:MOST_CHARACTERS]} is infinite or not a number; put another "
-                "copy of it there, or train again with force=true and a lower model.learning_rate"
-            )
+        counts = torch.tensor(self.of_class, device=predicted.device)
+        super().update(counts[predicted], counts[target])

@@ -6,11 +6,16 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.errors import UserError
+from speaker_count.training.checkpoints import AtomicCheckpointIO
 from speaker_count.training.module import SpeakerCounter
+
+TRAINING = ("optimizer", "scheduler", "compile")  # keys of `model` that a trained net does not need
+TRAINER = ("max_epochs", "precision", "gradient_clip_val", "accumulate_grad_batches")
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,12 @@ class Recipe:
         data: ClipDataModule = self.instantiate(self.values["data"], mix=self.values["mix"], _convert_="all")
         return data
 
+    def training(self) -> dict[str, Any]:
+        """How the net is trained: plain values, in which the last part of a class's name stands for it."""
+        parts = {key: self.values["model"].get(key) for key in TRAINING}
+        parts |= {key: self.values["trainer"].get(key) for key in TRAINER}
+        return _named({**parts, "callbacks": self.values.get("callbacks")})
+
     def module(self) -> SpeakerCounter:
         """The net, with weights drawn from torch's generator."""
         module: SpeakerCounter = self.instantiate(self.values["model"], _convert_="all")
@@ -43,12 +54,18 @@ class Recipe:
         """Lightning's trainer.
 
         Args:
-            callbacks: before those of the config, which are the checkpoints.
+            callbacks: beside those of the config.
             settings: instead of the config's.
         """
         make = self.instantiate(self.values["trainer"], _partial_=True, _convert_="all")
+        named = self.instantiate(self.values.get("callbacks") or {}, _convert_="all")
+        added = {
+            "callbacks": [*callbacks, *named.values(), *(make.keywords.get("callbacks") or ())],
+            # a run starts its own ranks, on Slurm too
+            "plugins": [LightningEnvironment(), AtomicCheckpointIO(), *(make.keywords.get("plugins") or ())],
+        }
         try:
-            trainer: pl.Trainer = make(callbacks=[*callbacks, *make.keywords.get("callbacks", ())], **settings)
+            trainer: pl.Trainer = make(**added, **settings)
         except (ValueError, TypeError, MisconfigurationException) as error:
             raise UserError(f"trainer: {str(error).splitlines()[0]}") from error
         return trainer
@@ -66,3 +83,13 @@ class Recipe:
         """
         logger: WandbLogger = self.instantiate(self.values["logger"], **settings)
         return logger
+
+
+def _named(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree without empty parts, and with names where it has classes."""
+    named: dict[str, Any] = {"name": str(tree["_target_"]).rpartition(".")[2]} if "_target_" in tree else {}
+    for key, value in tree.items():
+        inner = _named(value) if isinstance(value, Mapping) else value
+        if not key.startswith("_") and inner not in (None, {}):
+            named[key] = inner
+    return named

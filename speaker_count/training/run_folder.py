@@ -25,6 +25,7 @@ OUTSIDE = (
     "hydra",
     "logger",
     "threads",
+    "checkpoint_minutes",
     "data.root",
     "data.cache",
     "data.url",
@@ -32,13 +33,11 @@ OUTSIDE = (
     "data.evaluate_train",  # as the run's
     "trainer._target_",
     "trainer.accelerator",
-    "trainer.callbacks",
     "trainer.devices",
     "trainer.enable_model_summary",
     "trainer.enable_progress_bar",
     "trainer.logger",
     "trainer.num_nodes",
-    "trainer.plugins",
     "trainer.profiler",
     "trainer.strategy",
 )
@@ -106,6 +105,13 @@ def identity(config: Mapping[str, Any], choices: Mapping[str, str], speech: Spee
     return {"schema": SCHEMA, **names, "corpus": speech.sha256, "samples": speech.samples_sha256, **values}
 
 
+def read_identity(folder: Path) -> dict[str, Any]:
+    """The identity in a run's folder; empty where it is damaged or not there."""
+    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
+        return dict(json.loads((folder / "identity.json").read_text()))
+    return {}
+
+
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The values of a tree by their dotted keys."""
     for key, value in tree.items():
@@ -171,10 +177,9 @@ class RunFolder:
             self.result = RunResult.read(self.path)
 
     def _compare(self, path: Path) -> None:
-        try:
-            before = dict(json.loads(path.read_text()))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise UserError(f"{path} is damaged, so that it is unclear which run this is; {ELSEWHERE}") from error
+        before = read_identity(self.path)
+        if not before:
+            raise UserError(f"{path} is damaged, so that it is unclear which run this is; {ELSEWHERE}")
         if before.get("schema") != SCHEMA:
             version = "version 0.1.0" if "schema" not in before else "another version"
             raise UserError(f"{self.path} was written by {version} of speaker-count; resume it with that, {ELSEWHERE}")

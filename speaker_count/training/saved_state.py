@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from speaker_count.errors import UserError
+
+MOST_CHARACTERS = 200  # in a message, of what a checkpoint says
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -35,6 +37,28 @@ def read(path: Path) -> dict[str, Any]:
             "again with force=true, which moves the old folder aside"
         )
     return checkpoint
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Load the weights of a checkpoint.
+
+    Raises:
+        UserError: the file is no checkpoint, that of another version or another net, or its weights are unusable.
+    """
+    weights = read(path)["state_dict"]
+    try:
+        module.load_state_dict(weights)
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).splitlines()[-1].strip()[:MOST_CHARACTERS]
+        raise UserError(f"the checkpoint {path} is that of another net: {reason}") from error
+    parameters = dict(module.named_parameters())
+    for name, weight in weights.items():  # a net may keep infinity in a mask
+        unusable = ~weight.isfinite() if name in parameters else weight.isnan()
+        if unusable.any():
+            raise UserError(
+                f"the checkpoint {path} is unusable: {name[:MOST_CHARACTERS]} is infinite or not a number; put another "
+                "copy of it there, or train again with force=true and a lower model.learning_rate"
+            )
 
 
 def _reason(error: Exception) -> str:

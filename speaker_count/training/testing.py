@@ -10,8 +10,9 @@ from speaker_count import labels
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.training import ddp
 from speaker_count.training.evaluation_log import EvaluationLog
-from speaker_count.training.module import SpeakerCounter, load_weights
+from speaker_count.training.module import SpeakerCounter
 from speaker_count.training.recipe import Recipe
+from speaker_count.training.saved_state import load_weights
 
 
 class Tested(NamedTuple):
@@ -61,7 +62,7 @@ def predictions(module: SpeakerCounter, data: ClipDataModule) -> dict[str, Any]:
     return {
         "index": index,
         "count": plan.count,
-        "predicted": module.counts.cpu().numpy()[probabilities.argmax(axis=1)],
+        "predicted": np.array(module.counts)[probabilities.argmax(axis=1)],
         **{f"p_{number}": column for number, column in enumerate(probabilities.T, start=1)},
         "speakers": [pool.speakers[row[heard]].tolist() for row, heard in zip(plan.speakers, voices, strict=True)],
         "utterances": [

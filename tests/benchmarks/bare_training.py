@@ -41,7 +41,7 @@ def as_input(waveforms: np.ndarray) -> torch.Tensor:
 
 def target(plan: Plan, counts: Sequence[int]) -> torch.Tensor:
     """The classes of clips, `(batch,)`."""
-    return class_of(torch.from_numpy(plan.count), torch.tensor(list(counts)))
+    return class_of(torch.from_numpy(plan.count), list(counts))
 
 
 def main() -> None:

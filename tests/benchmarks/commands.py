@@ -79,7 +79,7 @@ def _words(path: Path) -> list[str]:
 def starts(overrides: list[str]) -> list[Row]:
     """The times of `--help`, and of `train` up to its first step."""
     with tempfile.TemporaryDirectory() as folder:
-        first_step = f"trainer.callbacks=[{{_target_: {__name__}.{FirstStep.__name__}}}]"
+        first_step = f"+trainer.callbacks=[{{_target_: {__name__}.{FirstStep.__name__}}}]"
         train = ("train", "model=m5", "logger=csv", "force=true", first_step, f"hydra.run.dir={folder}/run", *overrides)
         lines = []
         for what, arguments in (

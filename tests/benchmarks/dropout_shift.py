@@ -19,7 +19,8 @@ from speaker_count.compose import compose, rebuild
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.results.record import RunResult
 from speaker_count.results.tables import markdown
-from speaker_count.training.module import SpeakerCounter, load_weights
+from speaker_count.training.module import SpeakerCounter
+from speaker_count.training.saved_state import load_weights
 
 
 def accuracy(module: SpeakerCounter, data: ClipDataModule, batch_statistics: bool, dropout: bool) -> float:
@@ -39,7 +40,7 @@ def accuracy(module: SpeakerCounter, data: ClipDataModule, batch_statistics: boo
     right = 0
     with torch.inference_mode():
         for plan, waveforms in data.clips["test"].batches(data.batch_size):
-            predicted = module.counts[module(torch.from_numpy(waveforms)).argmax(1)]
+            predicted = torch.tensor(module.counts)[module(torch.from_numpy(waveforms)).argmax(1)]
             right += (predicted == torch.from_numpy(plan.count)).sum().item()
     return right / len(data.clips["test"])
 

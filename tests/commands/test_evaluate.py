@@ -9,7 +9,7 @@ from speaker_count.compose import rebuild
 from speaker_count.errors import UserError
 from speaker_count.models.waveform import WaveformCNN
 from speaker_count.results.record import RunResult
-from speaker_count.training.module import WaveformCounter
+from speaker_count.training.counters import WaveformCounter
 from tests.conftest import make_tree
 
 

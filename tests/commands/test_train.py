@@ -92,7 +92,7 @@ def test_finished_is_skipped_changed_is_refused_forced_is_moved_aside(command, s
 def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(command, small, tmp_path):
     """spec_2 has dropout, which draws random numbers in each step; a checkpoint is kept after each."""
     sizes = ("data.batch_size=16", "mix.clips.train=40", "mix.clips.validation=8", "mix.clips.test=8")
-    often = ("train", *small, *sizes, "model=spec_2", "trainer.max_epochs=3", "trainer.callbacks.0.minutes=0")
+    often = ("train", *small, *sizes, "model=spec_2", "trainer.max_epochs=3", "checkpoint_minutes=0")
     undisturbed = tmp_path / "undisturbed"
     assert command(*often, f"hydra.run.dir={undisturbed}").returncode == 0
 

@@ -18,7 +18,7 @@ from tests.faults.conftest import FULL
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
 ROUNDS = range(10 if FULL else 1)
-EIGHTY = ("data.batch_size=16", "trainer.callbacks.0.minutes=0")  # six steps an epoch, a checkpoint after each
+EIGHTY = ("data.batch_size=16", "checkpoint_minutes=0")  # six steps an epoch, a checkpoint after each
 
 
 def die_at(where: str, call: int, number: signal.Signals) -> None:

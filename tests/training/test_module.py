@@ -7,8 +7,9 @@ from torch import nn
 from speaker_count import labels
 from speaker_count.compose import compose
 from speaker_count.errors import UserError
-from speaker_count.training.module import WaveformCounter, load_weights
+from speaker_count.training.counters import WaveformCounter
 from speaker_count.training.quiet import quiet
+from speaker_count.training.saved_state import load_weights
 from tests.conftest import mix_of
 
 
@@ -26,9 +27,8 @@ class Loudness(nn.Module):
 @pytest.fixture
 def trainer(tmp_path):
     quiet()
-    config = compose(["trainer=default"]).trainer
-    config.callbacks = []
-    return instantiate(config, logger=False, enable_progress_bar=False, default_root_dir=str(tmp_path), max_epochs=1)
+    settings = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "max_epochs": 1}
+    return instantiate(compose(["trainer=default"]).trainer, default_root_dir=str(tmp_path), **settings)
 
 
 @pytest.mark.parametrize("counts", [(1, 2, 3), (2, 5)])
@@ -88,6 +88,6 @@ def test_checkpoint_of_another_net_or_none_at_all_is_refused(make_data, trainer,
 
 
 def test_labels():
-    counts = torch.tensor([1, 3, 7])
+    counts = [1, 3, 7]
     assert labels.class_of(torch.tensor([7, 1, 3, 3]), counts).tolist() == [2, 0, 1, 1]
     assert labels.class_names([1, 2]) == ["1 speaker", "2 speakers"]
