@@ -5,6 +5,7 @@ from typing import Any
 
 # no permission, no space, a link where none is followed
 SYSTEM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ELOOP}
+NO_HOME = "Could not determine home directory"  # Python's, where a path begins with ~
 # in messages of Python, torch and the linker; of those who raise them only Python has a class for it
 NO_MEMORY = ("allocate memory", "out of memory", "failed to map segment")
 
@@ -37,6 +38,8 @@ def user_error(error: BaseException | None) -> UserError | None:
             path = error.filename2 or error.filename
             where = f" ({path})" if path else ""
             return UserError(f"cannot write or read: {error.strerror}{where}; free some space or name another folder")
+        if isinstance(error, RuntimeError) and NO_HOME in str(error):
+            return UserError("a path begins with ~ or ~NAME, and there is no such home directory: name the whole path")
         if _is_out_of_memory(error):
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             return UserError(

@@ -11,6 +11,8 @@ from typing import Any
 from speaker_count.labels import SPLITS
 
 MOST = 1e15  # no number of a run is as large; longer integers have no float
+WIDEST = 2**16  # no net has a layer as wide or as many layers: to build it would take all memory
+LONGEST = 2**24  # samples of a clip: a quarter of an hour at 16 kHz
 NAME = re.compile(r"(?!(null|true|false)$)\w[\w.-]*(/\w[\w.-]*)*", re.ASCII | re.IGNORECASE)  # of a config
 KEY = re.compile(r"\w[\w-]*")
 GROUPS = ("data", "mix", "net", "training")
@@ -121,8 +123,19 @@ def check_run(values: Mapping[str, Any]) -> None:
     ):
         if not fits(value, kind):
             raise ValueError(f"{key}={short(value)}: expected {'a name' if kind is str else 'a number'}")
+    _check_widths(values["net"], "net")
+    if values["mix"]["clip_seconds"] * values["data"]["sample_rate"] > LONGEST:
+        raise ValueError(f"mix.clip_seconds={short(values['mix']['clip_seconds'])}: no clip is as long")
     for when in ("last", "best"):
         _check_scores(values[when], when, len(counts))
+
+
+def _check_widths(value: Any, where: str) -> None:
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inner:
+        _check_widths(each, f"{where}.{key}")
+    if isinstance(value, int) and abs(value) > WIDEST:
+        raise ValueError(f"{where}={short(value)}: no net is as large")
 
 
 def _at(tree: Mapping[str, Any], key: str, split: str) -> Any:

@@ -24,6 +24,7 @@ from speaker_count.results.record import RunResult
 
 SYNTHETIC = "Synthetic speech, made by eSpeak NG: these scores say nothing about real speech."
 MOST_CLIPS = 10**8  # of a split: planning as many takes minutes
+MOST_PARAMETERS = 2**28
 SHOWN = 32  # test clips, as in the paper
 WRONG = 12  # clips in the listening room
 
@@ -151,6 +152,10 @@ def architectures(comparisons: Sequence[Comparison]) -> Section:
     for model, result in {net.model: net.results[0] for each in comparisons for net in each.nets}.items():
         samples = round(result.mix["clip_seconds"] * result.data["sample_rate"])
         try:
+            with torch.device("meta"):  # sizes without numbers: a run from elsewhere may have a net that fits nowhere
+                size = sum(parameter.numel() for parameter in rebuild(result).parameters())
+            if size > MOST_PARAMETERS:
+                raise UserError(f"a net with {size:,} parameters is not built here")
             rows = layers(rebuild(result), samples)
         except UserError as error:
             section.blocks.append(Text(str(error), model))

@@ -21,6 +21,8 @@ ABSURD = {
     "true as a count": ("net/counts", [True, 2, 3]),
     "one count": ("net/counts", [1]),
     "a number with 400 digits": ("parameters", 10**400),
+    "a net that fits in no memory": ("net/net/stages", [[10**9, 1]]),
+    "a clip of a century": ("mix/clip_seconds", 3e9),
     "no clips": ("mix/clips", None),
     "no test scores": ("last/test", {}),
     "scores in a list": ("best/test", [1]),
