@@ -145,13 +145,17 @@ def layers(net: nn.Module, samples: int) -> list[tables.Row]:
     return rows
 
 
-def architectures(comparisons: Sequence[Comparison]) -> Section:
-    """The layers of every net, as it is built here from its config."""
+def architectures(comparisons: Sequence[Comparison], config_dir: str | None = None) -> Section:
+    """The layers of every net, as it is built here from its config.
+
+    Args:
+        config_dir: a folder of the user's own configs, where the configs and nets of the runs may be.
+    """
     section = Section("Architectures")
     for model, result in {net.model: net.results[0] for each in comparisons for net in each.nets}.items():
         samples = round(result.mix["clip_seconds"] * result.data["sample_rate"])
         try:
-            rows = layers(rebuild(result), samples)
+            rows = layers(rebuild(result, config_dir), samples)
         except UserError as error:
             section.blocks.append(Text(str(error), model))
             continue
@@ -261,13 +265,16 @@ def footer(comparisons: Sequence[Comparison]) -> list[tuple[str, str]]:
     return [(name, printable(value)) for name, value in lines]
 
 
-def make(results: Mapping[Path, RunResult], cache: str, root: str | None) -> tuple[list[Section], list[Comparison]]:
+def make(
+    results: Mapping[Path, RunResult], cache: str, root: str | None, config_dir: str | None = None
+) -> tuple[list[Section], list[Comparison]]:
     """The report's sections, and the comparisons behind them, one for each corpus and mix.
 
     Args:
         results: of finished runs, by their folders.
         cache: the user's folder of pools, where each corpus is looked for.
         root: where the corpus is, if its pool is not there.
+        config_dir: a folder of the user's own configs.
     """
     grouped = list(groups(results))
     comparisons: list[Comparison] = []
@@ -279,5 +286,5 @@ def make(results: Mapping[Path, RunResult], cache: str, root: str | None) -> tup
         made += parts
     if len(comparisons) > 1:
         made.insert(1, protocols(comparisons))
-    made.append(architectures(comparisons))
+    made.append(architectures(comparisons, config_dir))
     return made, comparisons
