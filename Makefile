@@ -16,7 +16,8 @@ endif
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | while IFS="$$(printf '\t')" read -r name does; do printf '  make %-11s %s\n' "$$name" "$$does"; done
 
-.venv/installed: requirements.lock pyproject.toml
+# the plugin is copied where Hydra looks for plugins
+.venv/installed: requirements.lock pyproject.toml speaker_count/sweeping/plugin/hydra_plugins/speaker_count.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
@@ -35,8 +36,8 @@ sweep: .venv/installed  ## the paper's nets: LIBRISPEECH= CORPUS= MODELS=m3,m5 A
 		$(BIN)/speaker-count report $$folder || status=$$?; \
 	done; exit $$status
 
-reproduce: .venv/installed  ## estimate, download what is missing, then sweep; the same keys as sweep
-	@$(BIN)/speaker-count forecast $(STUDY)
+reproduce: .venv/installed  ## check, download what is missing, estimate, then sweep; the same keys as sweep
+	@$(BIN)/speaker-count forecast --folders $(STUDY) >/dev/null  # a mistake ends here, not after the download
 	@$(BIN)/speaker-count prepare data=$(CORPUS) $(filter data.%,$(ARGS)) || { echo "$(NO_SPEECH)" >&2; exit 2; }
 	@$(MAKE) --no-print-directory sweep
 

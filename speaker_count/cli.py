@@ -16,6 +16,7 @@ VERBS = {
     "report": "make tables, figures and a page from a run or a sweep: report DIR",
     "dashboard": "make the same comparison in Weights & Biases, or print it as JSON with --dry-run: dashboard DIR",
 }
+COMPLETION = ("-sc", "--shell-completion")  # as Hydra has them
 # exit codes where nobody reads the output any more, and after Ctrl-C; as shells have them for SIGPIPE and SIGINT
 UNREAD, INTERRUPTED = 128 + 13, 128 + 2
 
@@ -38,6 +39,9 @@ def main() -> None:
 
         print(__version__)
         return
+    if not set(COMPLETION).isdisjoint(arguments[:2]):
+        importlib.import_module("speaker_count.commands.completion").main(arguments, [*VERBS])
+        return
     if verb not in VERBS:
         print(f"speaker-count: no verb {verb!r}; the verbs are {', '.join(VERBS)}", file=sys.stderr)
         sys.exit(2)
@@ -49,10 +53,10 @@ def main() -> None:
     sys.argv = [f"speaker-count {verb}", *arguments[1:]]
     if verb in ("train", "forecast"):  # own nets in the working directory; last: its files hide no package
         sys.path.append("")
-    if verb in ("train", "evaluate") and not {"-m", "--multirun", "trainer=ddp"}.isdisjoint(arguments):
+    if verb == "evaluate" and "trainer=ddp" in arguments:
         from speaker_count.training import processes
 
-        processes.start_server()  # the server imports what jobs need while this process imports too
+        processes.start_server()  # the server imports what other ranks need while this process imports too
     try:
         importlib.import_module(f"speaker_count.commands.{verb}").main()
         sys.stdout.flush()

@@ -1,4 +1,9 @@
-"""Configs, composed for the verbs that are not Hydra programs themselves."""
+"""Configs, composed for the verbs that are not Hydra programs themselves.
+
+Nothing here imports torch until a run's objects are asked for: what Hydra refuses, it refuses at once.
+"""
+
+from __future__ import annotations
 
 import contextlib
 import itertools
@@ -6,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -22,15 +27,25 @@ from omegaconf.errors import OmegaConfBaseException
 from speaker_count import CONFIG_DIR
 from speaker_count.errors import UserError
 from speaker_count.results import checks
-from speaker_count.results.record import RunResult
-from speaker_count.training import run_folder
-from speaker_count.training.module import SpeakerCounter
-from speaker_count.training.recipe import TRAINING, Recipe
+
+if TYPE_CHECKING:
+    from speaker_count.results.record import RunResult
+    from speaker_count.training.module import SpeakerCounter
+    from speaker_count.training.recipe import Recipe
 
 # where a user's speech is and comes from: never taken from a run, which may come from anywhere
 PLACES = ("data.root", "data.cache", "data.url", "data.utterance_list", "data.rendered", "data.synthesize")
 PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+-]+")  # needs no quotes in Hydra's grammar
-OmegaConf.register_new_resolver("override_hash", run_folder.override_hash, replace=True)  # in the names of folders
+
+
+def _override_hash(overrides: Sequence[str]) -> str:
+    """As `run_folder.override_hash`, for the names of folders."""
+    from speaker_count.training import run_folder
+
+    return run_folder.override_hash(overrides)
+
+
+OmegaConf.register_new_resolver("override_hash", _override_hash, replace=True)
 
 
 def compose(overrides: Sequence[str], config_dir: str | Path | None = None, with_hydra: bool = False) -> DictConfig:
@@ -50,6 +65,8 @@ def _installed(config_dir: str | Path | None) -> Iterator[list[str]]:
     own = []
     if config_dir:
         folder = str(Path(config_dir).absolute())
+        if not Path(folder).is_dir():
+            raise UserError(f"--config-dir {config_dir}: there is no such folder")
         sys.path.append(folder)
         own = [f"hydra.searchpath=[file://{folder}]"]
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
@@ -123,6 +140,8 @@ def recipe(
         overrides: the user's.
         only: the groups to resolve; None: all, which needs a Hydra program.
     """
+    from speaker_count.training.recipe import Recipe
+
     values = {str(key): plain(config[key]) for key in (config if only is None else only)}
     return Recipe(values, dict(choices or {}), list(overrides), build)
 
@@ -188,6 +207,8 @@ def _model_of(result: RunResult, config_dir: str | Path | None) -> DictConfig:
         raise UserError(
             f"no config of the net {result.model} is installed: name its folder with --config-dir DIR"
         ) from error
+    from speaker_count.training.recipe import TRAINING
+
     net = {key: value for key, value in result.net.items() if key not in TRAINING}
     try:
         merged = OmegaConf.merge(model, net)
@@ -208,6 +229,8 @@ def compose_like(result: RunResult, overrides: Sequence[str], config_dir: str | 
     Raises:
         UserError: no config of a name that the run has is installed.
     """
+    from speaker_count.training import run_folder
+
     named = {override.split("=", 1)[0].lstrip("+") for override in overrides}
     names = {group: getattr(result, group)["name"] for group in ("data", "mix") if group not in named}
     base = [f"{group}={name}" for group, name in names.items()]

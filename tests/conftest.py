@@ -129,7 +129,7 @@ def speaker_count(
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB_", "LIBRISPEECH"))}
     clean |= {"SPEAKER_COUNT_CACHE": str(cache), "WANDB_DATA_DIR": str(folder), "OMP_NUM_THREADS": "1", **environment}
     words = [str(argument) for argument in arguments]
-    processes.CONTEXT.set_forkserver_preload(["speaker_count.commands.train"])
+    processes.CONTEXT.set_forkserver_preload([processes.PRELOADED])
     with tempfile.TemporaryDirectory() as streams:
         process = processes.CONTEXT.Process(target=_command, args=(folder, clean, words, before, streams))
         process.start()

@@ -1,6 +1,7 @@
 """Who may import what: lower rooms of the house know nothing of higher ones, and only some know a third package."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -105,8 +106,13 @@ def loaded_by(*command: str) -> set[str]:
     script = (
         "import sys, atexit; atexit.register(lambda: print(*{n.split('.')[0] for n in sys.modules}, file=sys.stderr))"
     )
+    plugins = str(PACKAGE / "sweeping" / "plugin")  # an installed copy may be older
+    path = os.pathsep.join(filter(None, [plugins, os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
-        [sys.executable, "-c", f"{script}\n{command[0]}", *command[1:]], capture_output=True, text=True
+        [sys.executable, "-c", f"{script}\n{command[0]}", *command[1:]],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
     )
     return set(done.stderr.splitlines()[-1].split())
 
@@ -115,6 +121,27 @@ def test_help_and_the_package_itself_import_nothing_heavy():
     heavy = HYDRA | WANDB | LIGHTNING | TORCH | {"numpy", "pandas"}
     assert not loaded_by("from speaker_count.cli import main; main()", "--help") & heavy
     assert not loaded_by("import speaker_count; dir(speaker_count)") & heavy
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "--help"),
+        ("train", "--cfg", "job"),
+        ("train", "model.lerning_rate=1"),
+        ("train", "--multirun", "model=m3,m5", "model.lerning_rate=1"),
+        ("train", "experiment=paper", "model.lerning_rate=1"),
+        ("report", "--help"),
+        ("report", "nowhere"),
+        ("forecast", "--folders", "experiment=paper"),
+        ("forecast", "model.lerning_rate=1"),
+        ("prepare", "data.rooot=x"),
+        ("clips", "out=x", "data.rooot=x"),
+        ("-sc", "install=bash"),
+    ],
+)
+def test_help_and_what_hydra_refuses_wait_for_no_torch(words):
+    assert not loaded_by("from speaker_count.cli import main; main()", *words) & (TORCH | LIGHTNING | WANDB)
 
 
 def test_public_names_can_be_imported_and_configs_name_no_other_classes():

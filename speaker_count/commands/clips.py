@@ -12,9 +12,8 @@ from pathlib import Path
 
 import joblib
 
-from speaker_count.compose import compose, quoted, recipe
-from speaker_count.data import wav_folder, wav_writer
 from speaker_count.errors import UserError
+from speaker_count.training.importing import importing
 
 
 def main() -> None:
@@ -32,7 +31,14 @@ def main() -> None:
     own = [argument for argument in arguments.overrides if argument.startswith(("out=", "workers="))]
     overrides = [argument for argument in arguments.overrides if argument not in own]
     out, workers = _options(own)
-    data = recipe(compose(overrides, arguments.config_dir), only=("data", "mix")).data()
+    # from here on what takes longer, the longest last: a misspelt key is said before torch is imported
+    from speaker_count.compose import compose, quoted, recipe
+
+    config = compose(overrides, arguments.config_dir)
+    with importing():
+        from speaker_count.data import wav_folder, wav_writer
+
+    data = recipe(config, only=("data", "mix")).data()
     if data.rendered:
         raise UserError(f"data={data.name} already consists of clips in files: copy {data.root}")
     if data.mix.fresh_each_epoch:

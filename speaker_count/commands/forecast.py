@@ -5,11 +5,7 @@ long and with how much disk on this machine. It trains each net for a second to 
 import argparse
 import sys
 
-from hydra.types import RunMode
-
-from speaker_count.compose import compose_grid
-from speaker_count.errors import user_error
-from speaker_count.sweeping import estimates, requirements
+from speaker_count.training.importing import importing
 from speaker_count.training.quiet import quiet
 
 TRIAL_SECONDS = 1.5  # for each net
@@ -23,7 +19,11 @@ def main() -> None:
     parser.add_argument("--config-dir", help="a folder of your own configs")
     parser.add_argument("--folders", action="store_true", help="only print the folder of the sweep, or of the run")
     arguments = parser.parse_intermixed_args()
-    quiet()
+    # from here on what takes longer, the longest last: a misspelt key is said before torch is imported
+    from hydra.types import RunMode
+
+    from speaker_count.compose import compose_grid
+    from speaker_count.errors import user_error
 
     grid = compose_grid(arguments.overrides, arguments.config_dir, arguments.multirun)
     sweep = grid[0][0].hydra.mode == RunMode.MULTIRUN
@@ -31,7 +31,10 @@ def main() -> None:
     if arguments.folders:
         print(*folders, sep="\n")
         return
+    with importing():
+        from speaker_count.sweeping import estimates, requirements
 
+    quiet()  # Lightning sets its level while it is imported
     runs = [estimates.plan(config, folder) for config, folder in grid]
     added = []
     for data in requirements.corpora(run.data for run in runs if run.data):

@@ -3,10 +3,8 @@
 import argparse
 import logging
 
-from speaker_count.compose import compose, recipe
-from speaker_count.data.loader import MixedClips
-from speaker_count.data.pool import Pool
-from speaker_count.errors import UserError
+from speaker_count.errors import UserError, printable
+from speaker_count.training.importing import importing
 
 
 def main() -> None:
@@ -16,11 +14,20 @@ def main() -> None:
     parser.add_argument("--config-dir", help="a folder of your own configs")
     arguments = parser.parse_intermixed_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # from here on what takes longer, the longest last: a misspelt key is said before torch is imported
+    from speaker_count.compose import compose, recipe
 
     config = compose(arguments.overrides, arguments.config_dir)
+    with importing():
+        from speaker_count.data.loader import MixedClips
+        from speaker_count.data.pool import Pool
+        from speaker_count.sweeping import requirements
+
     data = recipe(config, only=("data", "mix")).data()
     if data.rendered:
         raise UserError(f"data={data.name} needs no preparation: its clips are verified whenever they are used")
+    found, added = requirements.speech(data)  # what it takes, before it takes hours
+    print(*map(printable, [*found, *requirements.disk(added)]), sep="\n", flush=True)
     data.download()
     pool = Pool(data.prepare_data(config.force))
     pool.verify(again=True)

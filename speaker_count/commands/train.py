@@ -1,9 +1,15 @@
-"""`speaker-count train`: one run, or with --multirun a sweep."""
+"""`speaker-count train`: one run, or with --multirun a sweep.
+
+What trains is imported once Hydra has composed the config: torch and Lightning take seconds.
+"""
+
+from __future__ import annotations
 
 import contextlib
 import logging.handlers
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -13,11 +19,14 @@ from omegaconf import DictConfig, OmegaConf
 from speaker_count import CONFIG_DIR, files
 from speaker_count.compose import find_own_nets, recipe
 from speaker_count.errors import user_error
-from speaker_count.results.record import RunResult, is_finished
-from speaker_count.training import fit, streams
+from speaker_count.training import processes, streams
+from speaker_count.training.importing import importing
 from speaker_count.training.memory import keep_freed_memory
 from speaker_count.training.quiet import quiet
 from speaker_count.training.secrets import masked
+
+if TYPE_CHECKING:
+    from speaker_count.results.record import RunResult
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +54,15 @@ class RunLog(logging.handlers.WatchedFileHandler):
 
 def train(config: DictConfig, path: Path) -> RunResult:
     """Do a run in its folder: skip it if it is finished, resume it if it was interrupted."""
+    if config.trainer.get("strategy") == "ddp":
+        processes.start_server()  # it imports what the other ranks need while this process imports too
+    with importing():
+        import pandas  # noqa: F401  (pyarrow would import it later, at its first conversion)
+
+        from speaker_count.training import fit
+
+    quiet()  # Lightning sets its level while it is imported
+    keep_freed_memory()
     made = recipe(config, HydraConfig.get().runtime.choices, HydraConfig.get().overrides.task)
     ranks = fit.check(made)
     data = made.data()
@@ -75,8 +93,6 @@ def run(config: DictConfig) -> float:
     handler = RunLog(path / "train.log")
     logging.getLogger().addHandler(handler)
     logging.raiseExceptions = False  # a log on a full disk; the run says that the disk is full
-    quiet()
-    keep_freed_memory()
     try:
         files.check_no_links(path)
         find_own_nets(hydra_config)
@@ -87,6 +103,8 @@ def run(config: DictConfig) -> float:
         if mistake is None:
             log.exception("the run failed")
         else:
+            from speaker_count.results.record import is_finished
+
             print(mistake, file=sys.stderr)
             if not is_finished(path):  # a finished run's folder stays as it is
                 handler.handle(logging.makeLogRecord({"levelname": "ERROR", "msg": str(mistake)}))

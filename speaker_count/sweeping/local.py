@@ -38,7 +38,7 @@ class LocalLauncher(SweepLauncher):
         self.one_speaks = threading.Lock()
 
     def check(self) -> None:
-        processes.start_server()
+        processes.start_server()  # unless Hydra's plugin has, before it imported this
 
     def interrupted(self) -> str:
         return "interrupted: the same command resumes from the runs' last checkpoints"

@@ -146,17 +146,21 @@ def layers(net: nn.Module, samples: int) -> list[tables.Row]:
     return rows
 
 
-def architectures(comparisons: Sequence[Comparison]) -> Section:
-    """The layers of every net, as it is built here from its config."""
+def architectures(comparisons: Sequence[Comparison], config_dir: str | None = None) -> Section:
+    """The layers of every net, as it is built here from its config.
+
+    Args:
+        config_dir: a folder of the user's own configs, where the configs and nets of the runs may be.
+    """
     section = Section("Architectures")
     for model, result in {net.model: net.results[0] for each in comparisons for net in each.nets}.items():
         samples = round(result.mix["clip_seconds"] * result.data["sample_rate"])
         try:
             with torch.device("meta"):  # sizes without numbers: a run from elsewhere may have a net that fits nowhere
-                size = sum(parameter.numel() for parameter in rebuild(result).parameters())
+                size = sum(parameter.numel() for parameter in rebuild(result, config_dir).parameters())
             if size > MOST_PARAMETERS:
                 raise UserError(f"a net with {size:,} parameters is not built here")
-            rows = layers(rebuild(result), samples)
+            rows = layers(rebuild(result, config_dir), samples)
         except UserError as error:
             section.blocks.append(Text(str(error), model))
             continue
@@ -266,13 +270,16 @@ def footer(comparisons: Sequence[Comparison]) -> list[tuple[str, str]]:
     return [(name, printable(value)) for name, value in lines]
 
 
-def make(results: Mapping[Path, RunResult], cache: str, root: str | None) -> tuple[list[Section], list[Comparison]]:
+def make(
+    results: Mapping[Path, RunResult], cache: str, root: str | None, config_dir: str | None = None
+) -> tuple[list[Section], list[Comparison]]:
     """The report's sections, and the comparisons behind them, one for each corpus and mix.
 
     Args:
         results: of finished runs, by their folders.
         cache: the user's folder of pools, where each corpus is looked for.
         root: where the corpus is, if its pool is not there.
+        config_dir: a folder of the user's own configs.
     """
     grouped = list(groups(results))
     comparisons: list[Comparison] = []
@@ -284,5 +291,5 @@ def make(results: Mapping[Path, RunResult], cache: str, root: str | None) -> tup
         made += parts
     if len(comparisons) > 1:
         made.insert(1, protocols(comparisons))
-    made.append(architectures(comparisons))
+    made.append(architectures(comparisons, config_dir))
     return made, comparisons

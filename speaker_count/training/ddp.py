@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -91,11 +90,6 @@ def _devices(trainer: Mapping[str, Any]) -> tuple[str, int]:
 def rank() -> int:
     """The rank of this process within its run."""
     return int(os.environ.get("LOCAL_RANK", 0))
-
-
-def show_bar() -> bool:
-    """Whether this process shows a progress bar: rank 0 does, in a terminal."""
-    return sys.stdout.isatty() and not rank()
 
 
 @contextlib.contextmanager

@@ -127,7 +127,6 @@ def fit(
     trainer = recipe.trainer(
         [epochs, EvaluationLog(folder / EVALUATING, data), checkpoints],
         logger=logger or False,
-        enable_progress_bar=ddp.show_bar(),
         **ddp.trainer_settings(recipe.values["trainer"]),
     )
     if checkpoint is not None:

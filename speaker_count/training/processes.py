@@ -2,6 +2,7 @@
 seconds.
 """
 
+import functools
 import multiprocessing
 import os
 import signal
@@ -11,13 +12,15 @@ from typing import Final
 
 METHOD: Final = "forkserver"
 CONTEXT = multiprocessing.get_context(METHOD)
+PRELOADED = "speaker_count.commands.preloaded"
 PATIENCE = 10  # seconds that a process has to end in
 
 
+@functools.cache
 def start_server() -> None:
-    """Start the server, which imports while this process does something else, and ends with it."""
+    """Start the server once, which imports while this process does something else, and ends with it."""
     os.environ["PYTHONSAFEPATH"] = "1"  # else the server would import files of the working directory first
-    CONTEXT.set_forkserver_preload(["speaker_count.commands.train"])
+    CONTEXT.set_forkserver_preload([PRELOADED])
     # its first process does nothing; starting it waits until the server has imported
     threading.Thread(target=CONTEXT.Process(target=os.getpid).start, daemon=True).start()
 

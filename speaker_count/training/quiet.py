@@ -5,7 +5,7 @@ import warnings
 
 
 def quiet() -> None:
-    """Silence them in this process."""
+    """Silence them in this process, in which Lightning has been imported: that sets its level."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (

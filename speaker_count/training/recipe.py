@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.errors import UserError
+from speaker_count.training import progress
 from speaker_count.training.checkpoints import AtomicCheckpointIO
 from speaker_count.training.module import SpeakerCounter
 
@@ -51,7 +53,7 @@ class Recipe:
         return module
 
     def trainer(self, callbacks: Sequence[pl.Callback] = (), **settings: Any) -> pl.Trainer:
-        """Lightning's trainer.
+        """Lightning's trainer, which shows how far it is.
 
         Args:
             callbacks: beside those of the config.
@@ -59,8 +61,12 @@ class Recipe:
         """
         make = self.instantiate(self.values["trainer"], _partial_=True, _convert_="all")
         named = self.instantiate(self.values.get("callbacks") or {}, _convert_="all")
+        own = [*named.values(), *(make.keywords.get("callbacks") or ())]
+        # a bar of the user's own is left alone
+        shown = [] if any(isinstance(callback, ProgressBar) for callback in own) else [progress.shown(make.keywords)]
         added = {
-            "callbacks": [*callbacks, *named.values(), *(make.keywords.get("callbacks") or ())],
+            "callbacks": [*callbacks, *shown, *own],
+            "enable_progress_bar": not any(isinstance(callback, progress.Lines) for callback in shown),
             # a run starts its own ranks, on Slurm too
             "plugins": [LightningEnvironment(), AtomicCheckpointIO(), *(make.keywords.get("plugins") or ())],
         }

@@ -38,7 +38,6 @@ def evaluate(recipe: Recipe, checkpoint: Path, evaluating: Path, data: ClipDataM
     trainer = recipe.trainer(
         [EvaluationLog(evaluating, data)],
         logger=False,
-        enable_progress_bar=ddp.show_bar(),
         **ddp.trainer_settings(recipe.values["trainer"]),
     )
     metrics = test(trainer, module, data)

@@ -260,3 +260,28 @@ def test_the_baseline_sees_the_level_alone(make_data, tmp_path):
     assert 0 < level.loss["test"] < 0.5
     blind = make_data(tmp_path, mix=mix_of(train=300, test=150, counts=(1, 3), gain_db=(-5, 5), level_db=-26))
     assert baselines.baselines(blind.clips)[1].accuracy["test"] < 0.7
+
+
+def test_the_layers_of_a_user_s_own_net(verb, command, tree, tmp_path):
+    own = tmp_path / "own"
+    (own / "model").mkdir(parents=True)
+    (own / "net_of_my_own.py").write_text(
+        "from torch import nn\n\n\nclass Mine(nn.Sequential):\n"
+        "    def __init__(self, classes):\n        super().__init__(nn.Flatten(), nn.LazyLinear(classes))\n"
+    )
+    (own / "model" / "mine.yaml").write_text(
+        "_target_: speaker_count.WaveformCounter\ncounts: ${mix.counts}\n"
+        "net: {_target_: net_of_my_own.Mine, _partial_: true}\n"
+    )
+    speech = (*SMALL, f"data.root={tree}", "logger=csv")
+    done = command("train", "--config-dir", own, *speech, "model=mine", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    code, _, err = verb("report", "run")
+    assert code == 0, err
+    assert "name its folder with --config-dir DIR" in (tmp_path / "run" / "report" / "index.html").read_text()
+    code, _, err = verb("report", "run", "--config-dir", own)
+    assert code == 0, err
+    rows = rows_of(tmp_path / "run", "architecture_mine")
+    assert [(row["layer"], row["parameters"]) for row in rows[1:]] == [("Flatten", ""), ("Linear", "48003")]
+    code, _, err = verb("report", "run", "--config-dir", "nowhere")
+    assert (code, err) == (2, "--config-dir nowhere: there is no such folder\n")
