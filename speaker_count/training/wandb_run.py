@@ -28,11 +28,14 @@ SHOWN_CLIPS = 32
 
 
 def settings(folder: Path) -> dict[str, Any]:
-    """The logger's settings for a run: an id in the run's folder keeps a resumed run one run."""
+    """The logger's settings for a run: an id in the run's folder keeps a resumed run one run. `wandb agent` chooses it
+    itself.
+    """
     path = folder / "wandb" / "run-id"
-    if not path.is_file() or not path.read_text():  # a full disk may have left it empty
+    chosen = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+    if chosen or not path.is_file() or not path.read_text():  # a full disk may have left it empty
         path.parent.mkdir(exist_ok=True)
-        files.write_text(path, secrets.token_hex(4))
+        files.write_text(path, chosen or secrets.token_hex(4))
     os.environ.setdefault("WANDB_SILENT", "true")  # we name the run's folder ourselves
     mode = os.environ.get("WANDB_MODE")
     return {"name": folder.name, "id": path.read_text(), **({"mode": mode} if mode else {})}

@@ -84,8 +84,8 @@ def test_a_trial_that_diverges_fails_for_good_and_the_others_count(search, tmp_p
     assert "the run diverged" in done.stderr
     folder = tmp_path / "multirun" / "default-folder-paper"
     states = {trial.params["model.learning_rate"]: trial.state.name for trial in study_of(folder).trials}
-    assert states == {"1e-4": "COMPLETE", "1e30": "FAIL"}
-    assert "with model.learning_rate=1e-4" in done.stdout
+    assert states == {"0.0001": "COMPLETE", "1e+30": "FAIL"}
+    assert "with model.learning_rate=0.0001" in done.stdout
     again = search(*ask)
     assert (again.returncode, again.stderr) == (0, "")
     assert again.stdout.startswith("4 of 4 trials of this search are done\nbest of ")
@@ -93,16 +93,14 @@ def test_a_trial_that_diverges_fails_for_good_and_the_others_count(search, tmp_p
 
 def test_a_trial_that_failed_otherwise_is_tried_again(search, tmp_path):
     ask = (RATE, "hydra.sweeper.n_trials=1", "hydra.sweep.dir=sweep")
-    (tmp_path / "disk").mkdir()
-    failed = search(*ask, "trainer.limit_test_batches=0")
+    failed = search(*ask, "+trainer.limit_test_batches=0")
     assert failed.returncode == 1
     (before,) = study_of(tmp_path / "sweep").trials
     assert before.state.name == "FAIL"
-    again = search(*ask, "trainer.limit_test_batches=0")
+    again = search(*ask, "+trainer.limit_test_batches=0")
     assert again.returncode == 1
     assert "are done" not in again.stdout
-    states = study_of(tmp_path / "sweep").trials
-    assert [trial.params for trial in states] == [before.params] * 2
+    assert [trial.params for trial in study_of(tmp_path / "sweep").trials] == [before.params] * 2
 
 
 @pytest.mark.parametrize(
