@@ -22,6 +22,19 @@ def metric_key(split: str, metric: str) -> str:
     return f"{METRIC_PREFIXES[split]}/{metric}"
 
 
+def metric_keys(counts: Sequence[int], evaluate_train: bool) -> list[str]:
+    """The keys of every metric that a run logs after an epoch, and of the test clips after the last one.
+
+    Args:
+        counts: the numbers of speakers that the net distinguishes.
+        evaluate_train: there is a pass over the training clips, too.
+    """
+    evaluated = ("validation", "test", "train") if evaluate_train else ("validation", "test")
+    names = ("accuracy", "loss", "mae", *(f"accuracy_{count}" for count in counts))
+    running = [metric_key("running", name) for name in ("accuracy", "loss")]
+    return [metric_key(split, name) for split in evaluated for name in names] + running
+
+
 def metrics_of(logged: Mapping[str, Value], split: str) -> dict[str, Value]:
     """The logged metrics of one split, by their names."""
     prefix = metric_key(split, "")

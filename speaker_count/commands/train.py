@@ -82,7 +82,7 @@ def run(config: DictConfig) -> float:
     """Do the run of a job, and log in its folder how it went; Hydra calls this.
 
     Returns:
-        The validation accuracy after the last epoch, which a sweeper may maximise.
+        `optimized_metric` after the last epoch, for the sweeper of a search.
 
     Raises:
         Exception: within a sweep, whatever made the run fail. A single run that fails ends the process, with exit
@@ -97,7 +97,7 @@ def run(config: DictConfig) -> float:
         files.check_no_links(path)
         find_own_nets(hydra_config)
         result = train(config, path)
-        return float(result.last.validation["accuracy"])
+        return result.last.value(config.optimized_metric)
     except Exception as error:
         mistake = user_error(error)
         if mistake is None:

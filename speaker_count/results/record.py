@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import math
 import platform
 import re
 import subprocess
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 
 from speaker_count import files
 from speaker_count.errors import UserError
-from speaker_count.labels import SPLITS
+from speaker_count.labels import METRIC_PREFIXES, SPLITS, metric_key
 from speaker_count.results import checks
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ class Scores(Record):
         """The metrics of a split."""
         metrics: Mapping[str, Any] = getattr(self, split)
         return metrics
+
+    def value(self, key: str) -> float:
+        """A metric by its key, such as `val/accuracy`; NaN if it was not measured."""
+        named = {metric_key(split, name): value for split in METRIC_PREFIXES for name, value in self.of(split).items()}
+        return float(named.get(key, math.nan))
 
 
 @dataclass(frozen=True, kw_only=True)

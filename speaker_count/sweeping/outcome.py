@@ -40,8 +40,8 @@ class JobOutcome:
         return cls(folder.name, failure=reason, log=str(folder / "train.log"))
 
     def to_hydra(self, config: DictConfig) -> "RunReturn":
-        """As Hydra's sweepers take it: the validation accuracy after the last epoch, NaN where the run failed."""
-        value = math.nan if self.result is None else float(self.result.last.validation["accuracy"])
+        """As Hydra's sweepers take it: `optimized_metric` after the last epoch as a float, NaN where the run failed."""
+        value = math.nan if self.result is None else self.result.last.value(config.optimized_metric)
         done = RunReturn(overrides=list(config.hydra.overrides.task), cfg=config, hydra_cfg=config, outcome=self)
         done.status, done.return_value = JobStatus.COMPLETED, value
         return done

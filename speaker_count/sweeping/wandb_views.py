@@ -81,8 +81,8 @@ def workspace(project: str, entity: str, name: str, rows: Sequence[Row]) -> ws.W
         sections=[
             ws.Section(name="Training curves", panels=_curves(rows), is_open=True),
             ws.Section(name="Accuracy and its price", panels=_scatter_plots(), is_open=True),
-            ws.Section(name="Confusion matrices", panels=[_confusion()], is_open=True),
-            ws.Section(name="Test clips", panels=[_clips()], is_open=True),
+            ws.Section(name="Confusion matrices", panels=[_media("test/confusion")], is_open=True),
+            ws.Section(name="Test clips", panels=[_media("test/clips")], is_open=True),
         ],
         settings=ws.WorkspaceSettings(max_runs=len(rows)),
         runset_settings=ws.RunsetSettings(
@@ -121,7 +121,7 @@ def report(project: str, entity: str, name: str, rows: Sequence[Row]) -> wr.Repo
     for title, (split, metric) in TABLES.items():
         if markdown := table(rows, split, metric):
             text += [wr.H2(title), wr.MarkdownBlock(markdown)]
-    panels: list[Any] = [*_curves(rows), *_scatter_plots(), _confusion(), _clips()]
+    panels: list[Any] = [*_curves(rows), *_scatter_plots(), _media("test/confusion"), _media("test/clips")]
     return wr.Report(
         project=project,
         entity=entity,
@@ -242,7 +242,7 @@ def _curves(rows: Sequence[Row]) -> list[Any]:
             title=key,
             x="epoch",
             y=[key],
-            title_x="epoch, from 0",
+            title_x="epoch",
             groupby=None if _groups(rows) else NET,
             groupby_aggfunc="mean",
             groupby_rangefunc="minmax",
@@ -266,16 +266,6 @@ def _scatter_plots() -> list[Any]:
     ]
 
 
-def _confusion() -> wr.CustomChart:
-    """W&B's own chart, drawn from the table that `wandb.plot.confusion_matrix` leaves beside its plot."""
-    return wr.CustomChart(
-        query={"id": {}, "name": {}, "_defaultColorIndex": {}, "summaryTable": {"tableKey": "test/confusion_table"}},
-        chart_name="wandb/confusion_matrix/v1",
-        chart_fields={name: name for name in ("Actual", "Predicted", "nPredictions")},
-        chart_strings={"title": "test clips: true and predicted number of speakers"},
-        layout=wr.Layout(w=24, h=10),
-    )
-
-
-def _clips() -> wr.WeavePanelSummaryTable:
-    return wr.WeavePanelSummaryTable(table_name="test/clips", layout=wr.Layout(w=24, h=14))
+def _media(key: str) -> wr.MediaBrowser:
+    """What each run logged of its test clips under a key: its confusion matrix, or clips to listen to."""
+    return wr.MediaBrowser(title=key, media_keys=[key], num_columns=4, layout=wr.Layout(w=24, h=12))

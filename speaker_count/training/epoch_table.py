@@ -55,7 +55,7 @@ class EpochTable(pl.Callback):
             return
         for row in self.rows:  # of a resumed run, whose logger begins anew
             step = int(row["epoch"]) * int(trainer.num_training_batches) - 1
-            trainer.logger.log_metrics({**row, "epoch": row["epoch"] - 1}, step)
+            trainer.logger.log_metrics(row, step)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._check(trainer)  # a run that was resumed after its last epoch does not start to train
@@ -74,6 +74,13 @@ class EpochTable(pl.Callback):
     ) -> None:
         self.clips += len(batch["count"]) * trainer.world_size
 
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._log_number(pl_module)
+
+    def _log_number(self, pl_module: pl.LightningModule) -> None:
+        """Log the epoch's number, from 1, to every logger; without it, Lightning adds its own, from 0."""
+        pl_module.log("epoch", float(pl_module.current_epoch + 1))
+
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._tick()
         self._evaluating = True
@@ -84,7 +91,8 @@ class EpochTable(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._tick()
-        metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        self._log_number(pl_module)
+        metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items()) if name != "epoch"}
         if labels.metric_key("validation", "accuracy") not in metrics:
             raise UserError(
                 f"epoch {trainer.current_epoch + 1} ended without an evaluation: the checkpoint from which the run was "

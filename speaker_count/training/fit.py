@@ -6,12 +6,13 @@ validation accuracy.
 
 import logging
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from speaker_count import labels
@@ -57,7 +58,22 @@ def check(recipe: Recipe) -> int:
             raise UserError(f"trainer.{key}=0: a run needs some clips of each split, at least trainer.{key}=1")
     ddp.trainer_settings(trainer)
     threads.check(recipe.values["threads"])
+    check_metric(recipe.values)
     return ddp.count_ranks(trainer)
+
+
+def check_metric(values: Mapping[str, Any]) -> None:
+    """Check that a run has the metric that it is to return.
+
+    Args:
+        values: of the config.
+
+    Raises:
+        UserError: it has not.
+    """
+    known = labels.metric_keys(values["mix"]["counts"], values["evaluate_train"])
+    if values["optimized_metric"] not in known:
+        raise UserError(f"optimized_metric={values['optimized_metric']}: a run has {', '.join(known)}")
 
 
 def claim(recipe: Recipe, data: ClipDataModule, path: Path) -> RunFolder:
@@ -81,9 +97,9 @@ def train(recipe: Recipe, folder: RunFolder, data: ClipDataModule, ranks: int = 
     checkpoint = run_folder.last_checkpoint(folder.path)
     if checkpoint is None and not folder.force:
         checkpoint = extension.begin(folder)
-    logger = recipe.logger(**wandb_run.settings(folder.path)) if recipe.has_logger else None
+    logger = recipe.logger(lambda: wandb_run.settings(folder.path))
     with (
-        wandb_run.tracked(logger, recipe.values),
+        wandb_run.tracked(logger, {} if logger is None else _described(recipe, data)),
         run_folder.marked_if_diverged(folder.path),
         threads.using(threads.settle(recipe, data, folder.path, ranks)),
     ):
@@ -103,7 +119,7 @@ def fit(
     folder: Path,
     checkpoint: Path | None = None,
     data: ClipDataModule | None = None,
-    logger: WandbLogger | None = None,
+    logger: Logger | None = None,
 ) -> Fitted:
     """Train a net and test it, after the last epoch and after the best. Each rank does this.
 
@@ -173,13 +189,32 @@ def _problem(module: SpeakerCounter, samples: int) -> str:
     return ""
 
 
+def _described(recipe: Recipe, data: ClipDataModule) -> dict[str, Any]:
+    """What a run is logged with from its start: its config, and what runs are grouped by, crashed ones too."""
+    module = recipe.module()
+    return {
+        **recipe.values,
+        "net": recipe.choices["model"],
+        "kind": module.kind,
+        "parameters": _parameters(module),
+        "learning_rate": recipe.values["model"].get("learning_rate"),
+        "corpus": data.name,
+        "corpus_sha256": data.pool.sha256,
+        "commit": record.provenance()["commit"],
+    }
+
+
+def _parameters(module: SpeakerCounter) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
 def _result(recipe: Recipe, folder: RunFolder, data: ClipDataModule, fitted: Fitted, ranks: int) -> RunResult:
     epochs, model = fitted.epochs, recipe.choices["model"]
     return RunResult(
         model=model,
         paper_name=tables.paper_name(model),
         kind=fitted.module.kind,
-        parameters=sum(parameter.numel() for parameter in fitted.module.parameters()),
+        parameters=_parameters(fitted.module),
         seed=recipe.values["seed"],
         epochs=len(epochs.rows),
         identity=run_folder.short_hash(folder.identity),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
@@ -76,18 +76,28 @@ class Recipe:
             raise UserError(f"trainer: {str(error).splitlines()[0]}") from error
         return trainer
 
-    @property
-    def has_logger(self) -> bool:
-        """Whether the run is logged elsewhere than in its folder."""
-        return bool(self.values["logger"]["_target_"])
-
-    def logger(self, **settings: Any) -> WandbLogger:
-        """The logger.
+    def logger(self, of_wandb: Callable[[], Mapping[str, Any]]) -> Logger | None:
+        """Lightning's logger; None: `metrics.csv` is the only log.
 
         Args:
-            settings: instead of the config's.
+            of_wandb: W&B's settings, instead of the config's.
+
+        Raises:
+            UserError: a package that the logger needs is not installed.
         """
-        logger: WandbLogger = self.instantiate(self.values["logger"], **settings)
+        config = self.values.get("logger") or {}
+        if not config.get("_target_"):
+            return None
+        make = self.instantiate(config, _partial_=True, _convert_="all")
+        is_wandb = isinstance(make.func, type) and issubclass(make.func, WandbLogger)
+        try:
+            logger: Logger = make(**(of_wandb() if is_wandb else {}))
+        except ModuleNotFoundError as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise UserError(
+                f"logger={self.choices.get('logger')}: {reason} (for TensorBoard: `pip install "
+                "'speaker-count[tensorboard]'`), or choose logger=wandb or logger=csv"
+            ) from error
         return logger
 
 

@@ -24,6 +24,7 @@ OUTSIDE = (
     "force",
     "hydra",
     "logger",
+    "optimized_metric",
     "threads",
     "checkpoint_minutes",
     "data.root",

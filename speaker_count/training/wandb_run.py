@@ -1,4 +1,8 @@
-"""A run in Weights & Biases; with logger=csv it is neither imported nor needed."""
+"""A run in Weights & Biases; with another logger, or none, it is neither imported nor needed.
+
+A run's folder holds all that `wandb sync` needs, wherever it is copied. Hence no `wandb.Table`, nor a plot that is made
+of one: W&B keeps the files of a table outside the run's folder, and names them by absolute paths.
+"""
 
 import contextlib
 import logging
@@ -11,8 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import Logger, WandbLogger
 
 from speaker_count import files, labels
 from speaker_count.data.datamodule import ClipDataModule
@@ -25,11 +28,14 @@ SHOWN_CLIPS = 32
 
 
 def settings(folder: Path) -> dict[str, Any]:
-    """The logger's settings for a run: an id in the run's folder keeps a resumed run one run."""
+    """The logger's settings for a run: an id in the run's folder keeps a resumed run one run. `wandb agent` chooses it
+    itself.
+    """
     path = folder / "wandb" / "run-id"
-    if not path.is_file() or not path.read_text():  # a full disk may have left it empty
+    chosen = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+    if chosen or not path.is_file() or not path.read_text():  # a full disk may have left it empty
         path.parent.mkdir(exist_ok=True)
-        files.write_text(path, secrets.token_hex(4))
+        files.write_text(path, chosen or secrets.token_hex(4))
     os.environ.setdefault("WANDB_SILENT", "true")  # we name the run's folder ourselves
     mode = os.environ.get("WANDB_MODE")
     return {"name": folder.name, "id": path.read_text(), **({"mode": mode} if mode else {})}
@@ -54,17 +60,19 @@ def _unusable(error: Exception) -> UserError:
 
 
 @contextlib.contextmanager
-def tracked(logger: WandbLogger | None, config: Mapping[str, Any]) -> Iterator[None]:
-    """Start a W&B run, and end it: as a failed one if the code inside fails.
+def tracked(logger: Logger | None, config: Mapping[str, Any]) -> Iterator[None]:
+    """Log a run's config; start a W&B run, and end it: as a failed one if the code inside fails.
 
     Args:
         logger: None where nothing is to be logged.
-        config: the whole resolved config; what looks like a secret is masked.
+        config: the whole resolved config, and more about the run; what looks like a secret is masked.
 
     Raises:
         UserError: W&B cannot be reached, or there is no login.
     """
-    if logger is None:
+    if not isinstance(logger, WandbLogger):
+        if logger is not None:
+            logger.log_hyperparams(masked(config))
         yield
         return
     import wandb
@@ -94,10 +102,10 @@ def tracked(logger: WandbLogger | None, config: Mapping[str, Any]) -> Iterator[N
 
 
 def log_result(
-    logger: WandbLogger | None, result: RunResult, predictions: Mapping[str, Any], datamodule: ClipDataModule
+    logger: Logger | None, result: RunResult, predictions: Mapping[str, Any], datamodule: ClipDataModule
 ) -> None:
-    """Log the summary, the confusion matrix, and a table of the first test clips to listen to."""
-    if logger is None:
+    """Log the summary to W&B, the confusion matrix, and the first test clips to listen to."""
+    if not isinstance(logger, WandbLogger):
         return
     import wandb
 
@@ -109,20 +117,40 @@ def log_result(
     kept = ("parameters", "kind", "fit_seconds", "clips_per_second", "peak_memory_bytes", "test_sha256", "identity")
     run.summary.update({name: getattr(result, name) for name in kept})
 
-    names = labels.class_names(result.counts)
-    true, predicted = (np.searchsorted(result.counts, predictions[name]).tolist() for name in ("count", "predicted"))
-    run.log({"test/confusion": wandb.plot.confusion_matrix(y_true=true, preds=predicted, class_names=names)})
+    plan = datamodule.clips["test"].plan(0, min(SHOWN_CLIPS, len(predictions["index"])))
+    clips = datamodule.clips["test"].render(plan)
+    run.log(
+        {
+            "test/confusion": wandb.Html(_confusion(result), inject=False),
+            "test/clips": [
+                wandb.Audio(waveform, sample_rate=datamodule.sample_rate, caption=_caption(predictions, row))
+                for row, waveform in enumerate(clips)
+            ],
+        }
+    )
 
-    clips = datamodule.clips["test"]
-    plan = clips.plan(0, min(SHOWN_CLIPS, len(predictions["index"])))
-    table = wandb.Table(columns=["clip", "audio", "count", "predicted", "sexes", *(f"p({name})" for name in names)])
-    for row, waveform in enumerate(clips.render(plan)):
-        table.add_data(
-            int(predictions["index"][row]),
-            wandb.Audio(waveform, sample_rate=datamodule.sample_rate),
-            int(predictions["count"][row]),
-            int(predictions["predicted"][row]),
-            predictions["sexes"][row],
-            *(float(predictions[f"p_{number}"][row]) for number in range(1, len(names) + 1)),
-        )
-    run.log({"test/clips": table})
+
+def _confusion(result: RunResult) -> str:
+    """The confusion matrix of the test clips as a page: rows are the true number of speakers, darker is more."""
+    names = labels.class_names(result.counts)
+    rows = ""
+    for name, numbers in zip(names, result.last.test["confusion"], strict=True):
+        whole = max(1, sum(numbers))
+        cells = (f'<td style="background: rgba(70, 130, 180, {n / whole:.2f})">{n}</td>' for n in numbers)
+        rows += f"<tr><th>{name}</th>{''.join(cells)}</tr>"
+    head = "".join(f"<th>{name}</th>" for name in names)
+    return (
+        "<style>* { font: 14px sans-serif; padding: 6px; text-align: right } body { background: white }</style>"
+        f"<table><tr><th>true, predicted</th>{head}</tr>{rows}</table>"
+    )
+
+
+def _caption(predictions: Mapping[str, Any], row: int) -> str:
+    """What is known of a test clip: its number, its speakers, what the net says."""
+    count, predicted = int(predictions["count"][row]), int(predictions["predicted"][row])
+    probabilities = [values[row] for name, values in predictions.items() if name.startswith("p_")]
+    verdict = "right" if predicted == count else f"predicted {predicted}"
+    return (
+        f"clip {predictions['index'][row]}: {labels.class_names([count])[0]} ({predictions['sexes'][row]}), "
+        f"{verdict}, probability {max(probabilities):.2f}"
+    )

@@ -244,7 +244,16 @@ def test_a_value_of_the_wrong_kind_is_one_line(verb, tree, override):
     assert len(err.strip().splitlines()) == 1
 
 
+def test_a_run_refuses_to_return_a_metric_that_it_will_not_have(verb, small, tmp_path):
+    run = ("train", *small, "model=m3", "logger=csv", "evaluate_train=false", "hydra.run.dir=run")
+    code, _, err = verb(*run, "optimized_metric=train/loss")
+    assert code == 2
+    assert err.startswith("optimized_metric=train/loss: a run has val/accuracy, val/loss, val/mae, val/accuracy_1, ")
+    assert not (tmp_path / "run" / "identity.json").exists()
+
+
 def test_the_folder_s_hash_knows_what_makes_another_run():
+    assert override_hash(["optimized_metric=val/loss", "~logger"]) == ""
     assert override_hash(["model=m5", "seed=3", "data=demo", "experiment=paper", "mix=paper"]) == ""
     assert override_hash(["data.root=/x", "data.cache=/y", "logger.mode=online", "logger=csv", "force=true"]) == ""
     assert override_hash(["trainer.devices=2", "hydra.run.dir=x", "hydra/launcher=joblib", "hydra.mode=RUN"]) == ""

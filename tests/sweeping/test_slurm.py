@@ -110,6 +110,32 @@ def test_a_sweep_waits_for_its_jobs_is_found_again_and_submits_only_what_is_unfi
     assert "submitted to Slurm: 1 job, " in lines
 
 
+def test_a_search_has_its_trials_on_the_cluster(begun, slurm, tree, tmp_path):
+    pytest.importorskip("optuna")
+    search = (
+        "train",
+        "--multirun",
+        *SMALL,
+        f"data.root={tree}",
+        "model=m3",
+        "logger=csv",
+        "hydra/sweeper=optuna",
+        *SLURM,
+    )
+    ask = ("model.learning_rate=tag(log,interval(1e-4,1e-2))", "hydra.sweeper.n_trials=3")
+    interrupted = begun(*search, *ask)
+    until(interrupted, "submitted to Slurm: 2 jobs")
+    interrupted.send_signal(signal.SIGINT)
+    assert interrupted.wait(60) == 130
+    again = begun(*search, *ask)
+    rest = again.stdout.read()
+    assert again.wait(60) == 0, rest
+    assert "submitted to Slurm: 2 jobs" not in rest
+    assert rest.count("submitted to Slurm: 1 job") <= 1
+    assert "best of 3 trials: m3-seed0-" in rest
+    assert len(list((tmp_path / "multirun" / "default-folder-paper").glob("m3-*/result.json"))) == 3
+
+
 LONG = ("train", "--multirun", *SMALL[:4], "model=spec_2", "evaluate_train=false", "mix.clips.train=1600")
 
 

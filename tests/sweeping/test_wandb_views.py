@@ -59,10 +59,8 @@ def named(panels):
             assert isinstance(panel.x, wr.SummaryMetric)
             assert isinstance(panel.y, wr.SummaryMetric)
             summary |= {panel.x.name, panel.y.name}
-        elif isinstance(panel, wr.CustomChart):
-            summary.add(panel.query["summaryTable"]["tableKey"])
         else:
-            summary.add(panel.table_name)
+            summary |= set(panel.media_keys)
     return history, summary
 
 
@@ -77,7 +75,7 @@ def test_every_key_that_it_names_is_one_that_the_runs_of_a_sweep_log(sweep, verb
     assert named(panels) == named(grid(report).panels)
     history, summary = named(panels)
     assert {"epoch", "val/accuracy", "val/loss", "train/accuracy", "train/loss", "running/loss"} <= history
-    assert {"parameters", "fit_seconds", "last/test/accuracy", "test/confusion_table", "test/clips"} <= summary
+    assert {"parameters", "fit_seconds", "last/test/accuracy", "test/confusion", "test/clips"} <= summary
     runset = workspace.runset_settings
     assert runset.pinned_columns[0] == "run:displayName"
     summary |= {column.removeprefix("summary:") for column in runset.pinned_columns[1:]}
@@ -104,20 +102,6 @@ def test_every_key_that_it_names_is_one_that_the_runs_of_a_sweep_log(sweep, verb
                 assert logged["summary"][key].startswith(value)
             else:
                 assert reduce(getitem, key.split("."), logged["config"]) == value, key
-
-
-def test_the_confusion_matrix_is_drawn_as_the_runs_ask_for(sweep):
-    run = next(path.parent for path in sweep.glob("*/result.json"))
-    updates = (json.loads(line).get("config", {}).get("update", {}) for line in inspect(run).splitlines())
-    asked = next(update["_wandb.visualize.test/confusion"] for update in updates if len(update) == 1)
-    drawn = wandb_views.plain(wandb_views._confusion())
-    assert drawn["viewType"] == asked["panel_type"]
-    for name in ("panelDefId", "fieldSettings", "transform"):
-        assert drawn["config"][name] == asked["panel_config"][name]
-    (fields, wanted) = (
-        config["userQuery"]["queryFields"][0]["fields"] for config in (drawn["config"], asked["panel_config"])
-    )
-    assert fields == wanted
 
 
 def changed(result, identity, accuracy=0.5, **sections):

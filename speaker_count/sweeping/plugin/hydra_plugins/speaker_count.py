@@ -1,10 +1,14 @@
-"""The launchers, where Hydra finds plugins. It imports all that it finds, hence no heavy import at the top."""
+"""The launchers and the sweeper, where Hydra finds plugins. It imports all that it finds, hence no heavy import at the
+top.
+"""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 
 
 class Processes(Launcher):
@@ -44,3 +48,27 @@ class Slurm(Processes):
         from speaker_count.sweeping.slurm_launcher import SlurmLauncher
 
         return SlurmLauncher(**self.settings)
+
+
+class Optuna(Sweeper):
+    """`hydra/sweeper=optuna`; see `speaker_count.sweeping.search.Search`."""
+
+    def __init__(self, **settings: Any):
+        self.settings = settings
+
+    def setup(self, **context: Any) -> None:
+        try:
+            from speaker_count.sweeping.search import Search
+        except ModuleNotFoundError as error:
+            if error.name != "optuna":
+                raise
+            print(
+                "hydra/sweeper=optuna needs a package that is not installed: pip install 'speaker-count[search]'",
+                file=sys.stderr,
+            )
+            sys.exit(2)
+        self.sweeper: Sweeper = Search(**self.settings)
+        self.sweeper.setup(**context)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        return self.sweeper.sweep(arguments)
