@@ -253,7 +253,7 @@ def test_another_process_with_another_batch_size_renders_the_same(real_speech, c
         from speaker_count.data.datamodule import ClipDataModule
         from speaker_count.data.mixing import Mix
         mix = Mix("paper", {"train": 500, "validation": 10, "test": 10}, fresh_each_epoch=True)
-        data = ClipDataModule("s", sys.argv[1], sys.argv[2], mix, batch_size=int(sys.argv[3]),
+        data = ClipDataModule("s", sys.argv[1], sys.argv[2], mix, "librispeech", int(sys.argv[3]),
                               train_subsets=["train-clean-100"], utterance_list="librispeech_sample")
         data.setup()
         digest = hashlib.sha256()
@@ -272,7 +272,7 @@ def test_the_paper_s_clips_of_the_sample_keep_their_hashes(real_speech, cache):
     """A change of these hashes changes the data set, and with it every figure that was measured on it."""
     mix = mix_of(train=100_000, validation=10_000, test=10_000)
     subsets = {"train_subsets": ["train-clean-100"], "utterance_list": "librispeech_sample"}
-    data = ClipDataModule("librispeech_sample", str(real_speech), str(cache), mix, **subsets)
+    data = ClipDataModule("librispeech_sample", str(real_speech), str(cache), mix, "librispeech", **subsets)
     data.setup()
     assert data.pool.sha256 == "774efab4d28012e393204d417a472ea1e24035647869b24b300e4cc07fcd4964"
     assert data.clips["validation"].sha256() == "820a26213d73c6d7dd1de71ec012e7193f31583c0ce930d48c675e4c5bf092b3"

@@ -26,7 +26,7 @@ def reported(tmp_path_factory, cache, tree) -> Path:
         sweep = ("train", "--multirun", *SMALL, f"data.root={tree}", "logger=csv", *nets)
         done = speaker_count(folder, cache, *sweep)
         assert done.returncode == 0, done.stderr
-    sweep = folder / "multirun" / "default-folder-paper"
+    sweep = folder / "multirun" / "default-folder-tree-paper"
     done = speaker_count(folder, cache, "report", sweep)
     assert done.returncode == 0, done.stderr
     (sweep / "report" / "printed.txt").write_text(done.stdout)

@@ -28,7 +28,7 @@ def sweep(tmp_path_factory, cache, tree):
     offline = ("logger=wandb", "logger.mode=offline")
     done = speaker_count(folder, cache, "train", "--multirun", *SMALL, f"data.root={tree}", "model=m3,m5", *offline)
     assert done.returncode == 0, done.stderr
-    return folder / "multirun" / "default-folder-paper"
+    return folder / "multirun" / "default-folder-tree-paper"
 
 
 @pytest.fixture(scope="module")
