@@ -220,7 +220,7 @@ def test_a_folder_of_other_files_or_of_other_clips_is_left_alone(verb, whole, tr
         ((*given, "out=new", "mix.fresh_each_epoch=true"), "give mix.fresh_each_epoch=false"),
         (("clips", "data=clips", f"data.root={other}", "out=new"), "already consists of clips in files"),
         (("prepare", "data=clips", f"data.root={other}"), "needs no preparation"),
-        (("train", "data=clips"), "data.root=None: expected a folder"),
+        (("train", "data=clips"), "data=clips needs data.root=DIR"),
     ):
         code, _, err = verb(*arguments)
         assert code == 2, (arguments, err)
