@@ -16,7 +16,7 @@ from speaker_count.data.pool import Pool
 from speaker_count.data.verification import Verification
 from speaker_count.data.wav_folder import WavClips, WavFolder
 from speaker_count.errors import UserError, check_number
-from speaker_count.labels import SEXES, SPLITS
+from speaker_count.labels import SEXES, SPLITS, UNKNOWN
 
 log = logging.getLogger(__name__)
 PLACES = ("root", "cache", "pool")  # on this machine: a run does not decide where speech is
@@ -174,6 +174,10 @@ class ClipDataModule(pl.LightningDataModule):
         pool = Pool(self.prepare_data())
         if pool.damaged:
             log.warning("left out: %d damaged utterances, listed in %s", len(pool.damaged), pool.path / "pool.json")
+        unknown = (pool.sexes == SEXES.index(UNKNOWN)).sum()
+        if unknown:
+            others = "all of them" if unknown == len(pool.sexes) else f"{unknown} of {len(pool.sexes)}"
+            log.info("speakers of unknown sex, who are drawn evenly from all speakers: %s", others)
         self._pool, self.clips = pool, {split: self._clips(pool, split) for split in SPLITS}
 
     def check_divides(self, ranks: int) -> None:
@@ -268,8 +272,6 @@ class ClipDataModule(pl.LightningDataModule):
                 + f", but mix.counts asks for {most} at a time: use a corpus with more speakers, or smaller mix.counts"
             )
         *known, unknown = clips.roster.of_sex.tolist()
-        if unknown:
-            log.warning("%s has %d speakers of unknown sex, who are drawn evenly from all speakers", where, unknown)
         for sex, number in zip(SEXES, known, strict=False):
             if number < most and unknown < len(clips.roster.speakers):
                 log.warning("%s has %d speakers of sex %s: its clips are not balanced by sex", where, number, sex)

@@ -149,7 +149,9 @@ def _unlike(file: soundfile.SoundFile, path: Path, sample_rate: int) -> str:
         return f"{file.format}, not {kind}"
     if file.endian == "BIG":
         return "big-endian WAV; only little-endian is read"
-    if kind not in ("FLAC", "WAV") or not file.subtype.startswith("PCM_"):  # NaN would silently become zeros
+    if kind not in ("FLAC", "WAV"):
+        return f"{kind}; only FLAC and WAV are read"
+    if not file.subtype.startswith("PCM_"):  # NaN would silently become zeros
         return f"{file.subtype_info} samples; only integer PCM is read"
     if file.samplerate != sample_rate:
         return f"{file.samplerate} Hz, not {sample_rate}"

@@ -183,8 +183,8 @@ def _decode(corpus: Corpus, key: Path, sample_rate: int, resample: bool) -> Path
             for file in (speech, activity):
                 file.flush()
                 os.fsync(file.fileno())
-        _check_damaged(damaged, corpus)
-        _say_converted(rates, mixed_down, sample_rate, "files" if corpus.spans is None else "parts of files")
+        _check_damaged(damaged, corpus, "" if resample else ", or convert them with data.resample=true")
+        _say_converted(rates, mixed_down, sample_rate, "files" if corpus.spans is None else "utterances")
         write_index(partial, corpus, frames, sample_rate, [digest.hexdigest() for digest in digests], damaged)
         files.write_json(partial / VERIFIED, states_of(partial))
         (partial / FINGERPRINTS).write_text(f"{_fingerprint(corpus)}\n")
@@ -197,19 +197,23 @@ def _decode(corpus: Corpus, key: Path, sample_rate: int, resample: bool) -> Path
         raise
 
 
-def _say_converted(rates: Counter[int], mixed_down: int, sample_rate: int, files: str) -> None:
-    """Say, if any were, how many files were resampled and mixed down."""
-    total = rates.total()
-    others = [f"{number:,} of {total:,} {files} from {rate:,} Hz" for rate, number in rates.most_common()
-              if rate != sample_rate]  # fmt: skip
-    said = [f"resampled {', '.join(others)}"] if others else []
+def _say_converted(rates: Counter[int], mixed_down: int, sample_rate: int, what: str) -> None:
+    """Say in one line how many files were resampled and mixed down, if any were.
+
+    Args:
+        what: whether they are files, or utterances in files.
+    """
+    of_all = f" of {rates.total():,} {what}"
+    others = [(rate, number) for rate, number in rates.most_common() if rate != sample_rate]
+    resampled = [f"{number:,}{of_all * (not place)} from {rate:,} Hz" for place, (rate, number) in enumerate(others)]
+    said = [f"resampled {', '.join(resampled)}"] if resampled else []
     if mixed_down:
-        said.append(f"mixed {mixed_down:,} of {total:,} {files} down to one channel")
+        said.append(f"mixed {mixed_down:,}{of_all} down to one channel")
     if said:
         log.info("; ".join(said))
 
 
-def _check_damaged(damaged: list[dict[str, str]], corpus: Corpus) -> None:
+def _check_damaged(damaged: list[dict[str, str]], corpus: Corpus, otherwise: str) -> None:
     allowed = most_left_out(len(corpus.paths))
     for entry in damaged[:10]:
         log.warning("left out: %s: %s", corpus.root / entry["path"], entry["reason"])
@@ -219,6 +223,7 @@ def _check_damaged(damaged: list[dict[str, str]], corpus: Corpus) -> None:
         raise UserError(
             f"{len(damaged)} of the {len(corpus.paths)} utterances in {corpus.root} are damaged (at most {allowed} may "
             f"be left out). The first is {damaged[0]['path']}: {damaged[0]['reason']}. Repair or remove these files"
+            f"{otherwise}"
         )
 
 

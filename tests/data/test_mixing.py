@@ -139,6 +139,35 @@ def test_a_sex_that_is_used_up_is_replaced_by_the_other(make_data, tmp_path):
     assert all(len(set(row)) == 6 for row in plan.speakers)
 
 
+def with_sexes(tree, sexes):
+    """Gives the speakers of a tree other sexes in their table."""
+    table = tree / "LibriSpeech" / "SPEAKERS.TXT"
+    lines = [line.split("|") for line in table.read_text().splitlines() if "|" in line]
+    table.write_text("\n".join("|".join([line[0], sex, *line[2:]]) for line, sex in zip(lines, sexes, strict=True)))
+    return tree
+
+
+@pytest.mark.parametrize("unknown", [24, 8, 1])
+def test_speakers_of_unknown_sex_are_drawn_evenly_from_all(make_data, tmp_path, unknown):
+    """The others keep their law: half women, half men, however many of each there are."""
+    sexes = "U" * unknown + "F" * ((24 - unknown) // 4)
+    tree = with_sexes(make_tree(tmp_path / "tree"), sexes + "M" * (24 - len(sexes)))
+    clips = make_data(tree, mix=mix_of(train=30_000)).clips["train"]
+    women, men, others = clips.roster.of_sex.tolist()
+    everyone = women + men + others
+    plan = clips.plan()
+    alone = plan.count == 1
+    drawn = np.bincount(plan.sexes[alone, 0], minlength=3) / 10_000
+    known = (everyone - others) / everyone
+    assert drawn == pytest.approx([known / 2, known / 2, others / everyone], abs=0.02)
+    by_speaker = Counter(plan.speakers[alone & (plan.sexes[:, 0] == 2), 0].tolist())
+    assert len(by_speaker) == others
+    assert all(abs(times / 10_000 - 1 / everyone) < 0.01 for times in by_speaker.values())
+    for speakers, count in zip(plan.speakers, plan.count, strict=True):
+        assert len({*speakers[:count].tolist()}) == count
+    assert np.array_equal(plan.sexes[alone, 0], clips.pool.sexes[plan.speakers[alone, 0]])
+
+
 def test_gains_scale_and_clipping():
     pool = SimpleNamespace(
         samples=np.array([30_000, -30_000, 3, 5, 20_000, -20_000, 4, 4], np.int16), offsets=np.array([0, 4])
