@@ -117,7 +117,7 @@ def test_it_does_not_say_where_speech_is_or_comes_from(verb, received, tmp_path)
     assert not (tmp_path / "pools").exists()
 
 
-SOURCES = {
+OF_SOURCES = {
     "librispeech": {"train_subsets": ["speech"], "url": "http://127.0.0.1:9/"},
     "folder": {},
     "manifest": {},
@@ -129,8 +129,11 @@ SOURCES = {
 }
 
 
-@pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("name", ["folder-own", "manifest-own", "demo", "librispeech", "clips", "payload-own"])
+@pytest.mark.parametrize(("name", "source"), [
+    ("librispeech", "librispeech"), ("folder-own", "folder"), ("manifest-own", "manifest"), ("demo", "demo"),
+    ("clips", "clips"), ("librispeech", "manifest"), ("folder-own", "os.system"), ("demo", "${oc.env:SECRET}"),
+    ("payload-own", "payload"),
+])  # fmt: skip
 def test_it_names_a_source_that_reads_makes_and_fetches_nothing(verb, received, tmp_path, monkeypatch, source, name):
     """Whatever source and corpus a run claims: what is read is what the user names."""
     made = {"root": str(tmp_path / "made"), "cache": str(tmp_path / "pools"), "corpus_sha256": "0" * 64}
@@ -139,7 +142,7 @@ def test_it_names_a_source_that_reads_makes_and_fetches_nothing(verb, received, 
     if source == "manifest":
         made["root"] += "/manifest.csv"
     values = json.loads((received / "result.json").read_text())
-    values["data"] |= {**made, "name": name, "source": source, **SOURCES[source]}
+    values["data"] |= {**made, "name": name, "source": source, **OF_SOURCES[source]}
     (received / "result.json").write_text(json.dumps(values))
     monkeypatch.chdir(received)
     monkeypatch.setenv("LIBRISPEECH", str(tmp_path / "none"))
@@ -151,8 +154,8 @@ def test_it_names_a_source_that_reads_makes_and_fetches_nothing(verb, received, 
         assert (code, len(err.splitlines())) in ((0, 0), (2, 1)), err
         assert "s3cret" not in out + err
         assert str(tmp_path / "made") not in out + err
-    if name == "demo":  # the installed demo corpus, of the installed size, in the user's own folder
-        assert "(48, 6)" in err
+    if source == "demo":  # the installed demo corpus, of the installed size, in the user's own folder
+        assert "(16000, 48, 6)" in err
         assert str(tmp_path / "pools") not in err
     assert not (received / "canary").exists()
     assert not (tmp_path / "pools").exists()

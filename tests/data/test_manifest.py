@@ -150,7 +150,7 @@ BAD = {
     "no speaker column": (lambda rows: [row.pop("speaker") for row in rows], "has no column speaker: it needs path"),
     "no path": (lambda rows: rows[3].update(path=None), "row 4 has no path (speaker s03, sex M)"),
     "a speaker in two splits": (
-        lambda rows: [row.update(split="test" if n else "train", speaker="same", sex=None) for n, row in enumerate(rows)],
+        lambda rows: [row.update(split="test" if n else "train", speaker="same", sex="") for n, row in enumerate(rows)],
         "has speaker same in the train and the test split; no speaker may be in two",
     ),
     "two sexes": (lambda rows: rows[1].update(speaker="s00"), "lists speaker s00 as F and as M"),
@@ -170,7 +170,7 @@ BAD = {
     ),
     "a negative start": (lambda rows: [row.update(start=-2.0) for row in rows], "row 1 has a negative start"),
     "no number": (lambda rows: [row.update(start="soon") for row in rows], "conversion error to double"),
-    "an infinite end": (lambda rows: [row.update(end=float("inf")) for row in rows], "end that is no number of seconds"),
+    "an infinite end": (lambda rows: [row.update(end=float("inf")) for row in rows], "end that is no number of"),
 }  # fmt: skip
 
 
