@@ -85,8 +85,9 @@ def _read(path: Path) -> pa.Table:
             for name in names:
                 found = name in table.column_names
                 columns[name] = table[name].cast(kind) if found else pa.chunked_array([pa.nulls(len(table), kind)])
-    except (OSError, pa.ArrowException) as error:  # most of pyarrow's are ValueErrors, too
-        raise UserError(f"cannot read the manifest {path}: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, pa.ArrowException) as error:  # a ValueError: text that is not UTF-8
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"cannot read the manifest {path}: {reason}") from error
     if not len(table):
         raise UserError(f"the manifest {path} has no rows")
     return pa.table(columns)
@@ -134,6 +135,8 @@ def _printable(rows: pa.Table, path: Path) -> pa.Table:
     odd = rows.filter(pc.invert(fine))
     for row in odd.slice(0, 10).to_pylist():
         log.warning("left out: %r of speaker %r in %s: a name is not printable", row["path"], row["speaker"], path)
+    if len(odd) == len(rows):
+        raise UserError(f"the manifest {path} has no row whose names can be printed")
     return rows.filter(fine) if len(odd) else rows
 
 
