@@ -197,8 +197,9 @@ def test_without_the_corpus_the_rest_is_reported(verb, finished_sweep, tmp_path,
     monkeypatch.setenv("SPEAKER_COUNT_CACHE", str(tmp_path / "no pools"))
     code, out, err = verb("report", sweep)
     assert code == 0, err
-    assert "No baselines and nothing to listen to: the speech of data=folder is not among the pools" in out.replace(
-        "\n", " "
+    assert (
+        "No baselines and nothing to listen to: the speech of data=folder-tree is not among the pools"
+        in out.replace("\n", " ")
     )
     rows = rows_of(sweep, "results")
     assert [row["net"] for row in rows] == ["m3", "m5"]
