@@ -34,7 +34,11 @@ if TYPE_CHECKING:
     from speaker_count.training.recipe import Recipe
 
 # where a user's speech is and comes from: never taken from a run, which may come from anywhere
-PLACES = ("data.root", "data.cache", "data.url", "data.utterance_list", "data.rendered", "data.synthesize")
+PLACES = (
+    "data.source", "data.root", "data.cache", "data.url", "data.utterance_list", "data.resample", "data.voices",
+    "data.sentences",
+)  # fmt: skip
+OWN = ("folder", "manifest")  # the names of these corpora have another name behind that of their config
 PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+-]+")  # needs no quotes in Hydra's grammar
 
 
@@ -45,7 +49,15 @@ def _override_hash(overrides: Sequence[str]) -> str:
     return run_folder.override_hash(overrides)
 
 
+def _own_name(*arguments: Any) -> str:
+    """As `run_folder.own_name`, for the names of folders."""
+    from speaker_count.training import run_folder
+
+    return run_folder.own_name(*arguments)
+
+
 OmegaConf.register_new_resolver("override_hash", _override_hash, replace=True)
+OmegaConf.register_new_resolver("own_name", _own_name, replace=True)
 
 
 def compose(overrides: Sequence[str], config_dir: str | Path | None = None, with_hydra: bool = False) -> DictConfig:
@@ -223,6 +235,13 @@ def _other_config(result: RunResult, error: Exception) -> UserError:
     return UserError(f"the installed config of the net {result.model} is not that of the run: {reason}")
 
 
+def _data_config(data: Mapping[str, Any]) -> str:
+    """The name of the config of a run's data; the corpora of one's own are named after their folders, too."""
+    name: str = data["name"]
+    source = data.get("source")
+    return source if source in OWN and name.startswith(f"{source}-") else name
+
+
 def compose_like(result: RunResult, overrides: Sequence[str], config_dir: str | Path | None = None) -> DictConfig:
     """The config of a run's net, data and mix, with some of it overridden. Where the speech is, the run does not say.
 
@@ -232,7 +251,8 @@ def compose_like(result: RunResult, overrides: Sequence[str], config_dir: str | 
     from speaker_count.training import run_folder
 
     named = {override.split("=", 1)[0].lstrip("+") for override in overrides}
-    names = {group: getattr(result, group)["name"] for group in ("data", "mix") if group not in named}
+    names = {"data": _data_config(result.data), "mix": result.mix["name"]}
+    names = {group: name for group, name in names.items() if group not in named}
     base = [f"{group}={name}" for group, name in names.items()]
     try:
         for group, name in names.items():
@@ -248,6 +268,7 @@ def compose_like(result: RunResult, overrides: Sequence[str], config_dir: str | 
         known = {key for key, _ in run_folder.leaves(plain(config[group]), f"{group}.")}
         for key, value in run_folder.leaves(getattr(result, group), f"{group}."):
             overridden = any(key == name or key.startswith(f"{name}.") for name in named)
+            overridden = overridden or (key == "data.name" and "data.root" in named)  # another corpus
             if key in known and not key.startswith(PLACES) and not overridden:
                 OmegaConf.update(config, key, value)
     config.model = _model_of(result, config_dir)

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 SPLITS = ("train", "validation", "test")
-SEXES = ("F", "M")
+UNKNOWN = "U"  # a sex that is not known
+SEXES = ("F", "M", UNKNOWN)
 FULL_SCALE = 32_768  # clips are 16-bit integers; divided by it they lie in [-1, 1), which is what nets see
 # of the metrics that Lightning logs; `running` holds the averages over the training steps
 METRIC_PREFIXES = {"running": "running", "train": "train", "validation": "val", "test": "test"}

@@ -208,4 +208,4 @@ def finished_sweep(made_once, cache, tree) -> Path:
         done = speaker_count(folder, cache, *sweep)
         assert done.returncode == 0, done.stderr
 
-    return made_once("finished", fill) / "multirun" / "default-folder-paper"
+    return made_once("finished", fill) / "multirun" / "default-folder-tree-paper"

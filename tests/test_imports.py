@@ -35,7 +35,19 @@ RULES = {
     "commands": (PARTS - {"cli", "commands"}, {"wandb_workspaces"}),
     "cli": ({"errors", "training"}, HYDRA | WANDB | LIGHTNING | TORCH),
 }
-WAY = ["draws", "corpus", "activity", "headers", "decoding", "pool", "pool_builder", "verification", "roster"]
+WAY = [
+    "draws",
+    "corpus",
+    "manifest",
+    "sources",
+    "activity",
+    "headers",
+    "decoding",
+    "pool",
+    "pool_builder",
+    "verification",
+    "roster",
+]
 WAY += ["planning", "mixing", "loader", "metadata", "wav_folder", "datamodule", "wav_writer"]
 
 

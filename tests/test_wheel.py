@@ -39,4 +39,4 @@ def test_trains_an_epoch_in_an_empty_folder_with_the_configs_that_came_along(ins
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith(str(installed))
-    assert len(list(tmp_path.glob("multirun/default-folder-paper/m5-seed0-*/result.json"))) == 1
+    assert len(list(tmp_path.glob("multirun/default-folder-tree-paper/m5-seed0-*/result.json"))) == 1

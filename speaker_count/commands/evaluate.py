@@ -25,7 +25,10 @@ from speaker_count.training.recipe import Recipe
 from speaker_count.training.secrets import masked, masked_override
 
 SUBSETS = ("data.train_subsets", "data.validation_subsets", "data.test_subsets")
-SPEECH = ("data", "data.root", *SUBSETS, "data.utterance_list", "data.sample_rate", "data.synthesize", "data.rendered")
+SPEECH = (
+    "data", "data.source", "data.root", *SUBSETS, "data.utterance_list", "data.sample_rate", "data.resample",
+    "data.voices", "data.sentences",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -89,7 +92,7 @@ def _with_speech(made: Recipe, result: RunResult, named: Collection[str]) -> Rec
         UserError: the run used a list of utterances that the user has to name.
     """
     data, listed = dict(made.values["data"]), result.data.get("utterance_list")
-    found = None if named or data.get("rendered") else pool.find(data["cache"], result.data)
+    found = None if named or data["source"] == "clips" else pool.find(data["cache"], result.data)
     if found is not None:
         data["pool"] = str(found)
     elif listed is not None and not {"data", "data.utterance_list"} & {*named}:

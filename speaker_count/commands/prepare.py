@@ -28,14 +28,16 @@ def main() -> None:
         raise UserError(f"data={data.name} needs no preparation: its clips are verified whenever they are used")
     found, added = requirements.speech(data)  # what it takes, before it takes hours
     print(*map(printable, [*found, *requirements.disk(added)]), sep="\n", flush=True)
-    data.download()
+    data.source.download()
     pool = Pool(data.prepare_data(config.force))
     pool.verify(again=True)
     data.setup()
     for split, clips in data.clips.items():
         assert isinstance(clips, MixedClips)
-        women, men = clips.roster.of_sex
+        women, men, unknown = clips.roster.of_sex
+        others = f", {unknown} of unknown sex" if unknown else ""
         utterances = clips.roster.utterances
         hours = pool.frames[utterances].sum() / data.sample_rate / 3600
-        print(f"{split:10} {women:5} female, {men:5} male speakers, {len(utterances):7} utterances, {hours:8.2f} h")
+        speakers = f"{women:5} female, {men:5} male speakers{others}"
+        print(f"{split:10} {speakers}, {len(utterances):7} utterances, {hours:8.2f} h")
     print(f"decoded in {pool.path}")

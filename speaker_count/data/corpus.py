@@ -1,4 +1,4 @@
-"""The corpus: a LibriSpeech tree, listed and divided into splits.
+"""The corpus: utterances, listed and divided into splits; and the list of those in a LibriSpeech tree.
 
 Layout (LibriSpeech, OpenSLR 12): `LibriSpeech/SUBSET/SPEAKER/CHAPTER/UTTERANCE.flac` and `LibriSpeech/SPEAKERS.TXT`.
 """
@@ -22,6 +22,7 @@ from speaker_count.labels import SEXES, SPLITS
 
 log = logging.getLogger(__name__)
 HELD_OUT_SHARE = 0.15  # of each sex's speakers, for validation and again for test, in splits by speaker
+AUDIO = (".flac", ".wav", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64")  # in a tree, in any case
 LISTED_AT_ONCE = 65_536  # files held as Python objects, before they become rows of an Arrow table
 TEXTS = ("speaker", "utterance", "subset", "path")
 NUMBERS = ("size", "modified", "changed")
@@ -37,9 +38,8 @@ class Corpus:
     """A table of utterances, sorted by speaker and utterance, before anything is decoded.
 
     Attributes:
-        root: the folder that holds the subsets.
-        utterances, paths, subsets: `(utterances,)` names, as Arrow arrays, which take four bytes beside the letters;
-            paths are relative to `root`.
+        root: the folder that paths are relative to.
+        utterances, paths, subsets: `(utterances,)` names, as Arrow arrays, which take four bytes beside the letters.
         sizes: `(utterances,)` int64, bytes of each file.
         times: `(utterances, 2)` int64, when the content of each file was modified, and when anything about the file
             changed; in nanoseconds.
@@ -47,6 +47,8 @@ class Corpus:
         speakers: `(speakers,)` names, sorted.
         sexes: `(speakers,)` int8, an index into `SEXES`.
         splits: `(speakers,)` int8, an index into `SPLITS`.
+        spans: `(utterances, 2)` float64, where an utterance begins and ends in its file, in seconds; NaN: where the
+            file does. None: every utterance is a whole file.
     """
 
     root: Path
@@ -59,6 +61,19 @@ class Corpus:
     speakers: np.ndarray
     sexes: np.ndarray
     splits: np.ndarray
+    spans: np.ndarray | None = None
+
+    def first_of_files(self) -> np.ndarray:
+        """`(files,)` the first utterance in each file, in their order."""
+        if self.spans is None:
+            return np.arange(len(self.paths))
+        numbers = self.paths.combine_chunks().dictionary_encode().indices.to_numpy()
+        return np.unique(numbers, return_index=True)[1]
+
+
+def most_left_out(files: int) -> int:
+    """How many of a corpus's files may be missing or damaged before it is refused."""
+    return max(3, files // 100)
 
 
 def index(
@@ -88,7 +103,7 @@ def index(
     if utterance_list is not None:
         rows = _only(rows, utterance_list, root)
     if not len(rows):
-        raise UserError(f"no .flac or .wav file in {root}/SUBSET/SPEAKER/CHAPTER/. {HOW_TO_GET}")
+        raise UserError(f"no audio file ({', '.join(AUDIO)}) in {root}/SUBSET/SPEAKER/CHAPTER/. {HOW_TO_GET}")
     utterances = rows["utterance"]
     twice = utterances[1:].filter(pc.equal(utterances[1:], utterances[:-1]))
     if len(twice):
@@ -134,8 +149,8 @@ def find_root(root: str | Path) -> Path:
 
 
 def split_by_speaker(speakers: np.ndarray, sexes: np.ndarray) -> np.ndarray:
-    """Divide speakers: each sex is sorted by the SHA-256 of the speakers' ids; the first ones are for validation, the
-    next for test, the rest for training.
+    """Divide speakers: those of each sex, and of none that is known, are sorted by the SHA-256 of their ids; the first
+    ones are for validation, the next for test, the rest for training.
 
     Returns:
         `(speakers,)` int8, an index into `SPLITS`.
@@ -192,7 +207,7 @@ def _audio_files(path: str) -> Iterator[tuple[os.DirEntry, int, int, int]]:
     """The audio files of a folder, with the values of `NUMBERS`."""
     with os.scandir(path) as entries:
         for entry in entries:
-            if not entry.name.lower().endswith((".flac", ".wav")) or entry.name.startswith("."):
+            if not entry.name.lower().endswith(AUDIO) or entry.name.startswith("."):
                 continue
             if entry.name.isprintable() and _is(entry.is_file):
                 found = entry.stat()
@@ -250,7 +265,7 @@ def _sexes(path: Path, speakers: np.ndarray) -> np.ndarray:
 
 
 def read_speakers(path: Path) -> dict[str, str]:
-    """Sex by speaker id, from LibriSpeech's `SPEAKERS.TXT`.
+    """Sex by speaker id, from LibriSpeech's `SPEAKERS.TXT`; U is an unknown one.
 
     Raises:
         UserError: the file is missing, or a line is not `ID | SEX | SUBSET | MINUTES | NAME`.

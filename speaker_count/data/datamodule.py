@@ -3,24 +3,23 @@
 import contextlib
 import inspect
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
-from speaker_count.data import corpus, download, mixing, pool_builder
+from speaker_count.data import corpus, mixing, pool_builder, sources
 from speaker_count.data import pool as pools
 from speaker_count.data.loader import ClipLoader, Clips, MixedClips
 from speaker_count.data.pool import Pool
 from speaker_count.data.verification import Verification
 from speaker_count.data.wav_folder import WavClips, WavFolder
-from speaker_count.errors import UserError, check_list, check_number
-from speaker_count.labels import SEXES, SPLITS
+from speaker_count.errors import UserError, check_number
+from speaker_count.labels import SEXES, SPLITS, UNKNOWN
 
 log = logging.getLogger(__name__)
-# what a run does not decide: where speech is on this machine, and where it comes from
-PLACES = ("root", "cache", "url", "synthesize", "pool")
+PLACES = ("root", "cache", "pool")  # on this machine: a run does not decide where speech is
 NAME_ROOT = "name the folder of the corpus (report: --root DIR; evaluate: data.root=DIR)"
 
 
@@ -29,20 +28,20 @@ class ClipDataModule(pl.LightningDataModule):
 
     Args:
         name: of the corpus, for folders and tables.
-        root: the folder that holds `LibriSpeech/`, or that folder itself; or with `rendered`, a folder of clips.
+        root: where the source's speech is; None: `pool` has it.
         cache: the folder for pools of decoded speech.
         mix: how clips are drawn and mixed.
+        source: where the speech comes from, a word in `sources.SOURCES`.
         batch_size: clips in a step of all ranks together.
         seed: the run's; it orders the training clips if they are the same in each epoch.
-        sample_rate: of the corpus, in Hz.
-        train_subsets, validation_subsets, test_subsets, utterance_list: see `corpus.index`.
-        url: of the folder of archives that `download` gets the subsets from; None: nothing can be downloaded.
-        synthesize: the arguments with which `demo.synthesize` makes a missing corpus; None: the corpus is no demo.
-        rendered: read the clips from files that `speaker-count clips` wrote to `root`, instead of mixing them.
+        sample_rate: of the clips, in Hz.
+        resample: convert speech of other rates and several channels while it is decoded; otherwise it is refused.
         pool: the folder of a pool to draw from, whatever `root` holds; None: the pool of the corpus in `root`.
         evaluate_train: also yield the training clips as a second validation set.
+        arguments: the source's other arguments, see its class.
 
     Attributes:
+        source: the source.
         clips: the clips of each split, after `setup`.
 
     Raises:
@@ -54,21 +53,17 @@ class ClipDataModule(pl.LightningDataModule):
     def __init__(
         self,
         name: str,
-        root: str,
-        cache: str,
+        root: str | Path | None,
+        cache: str | Path,
         mix: mixing.Mix,
+        source: str = "folder",
         batch_size: int = 32,
         seed: int = 0,
         sample_rate: int = 16_000,
-        train_subsets: Sequence[str] | None = None,
-        validation_subsets: Sequence[str] | None = None,
-        test_subsets: Sequence[str] | None = None,
-        utterance_list: str | None = None,
-        url: str | None = None,
-        synthesize: Mapping[str, int] | None = None,
-        rendered: bool = False,
+        resample: bool = False,
         pool: str | Path | None = None,
         evaluate_train: bool = False,
+        **arguments: Any,
     ) -> None:
         super().__init__()
         check_number("data.batch_size", batch_size, int, 1)
@@ -76,21 +71,28 @@ class ClipDataModule(pl.LightningDataModule):
         check_number("seed", seed, int, 0)
         if seed >= 2**32:
             raise UserError(f"seed={seed}: expected a whole number below 4294967296")
-        check_number("data.rendered", rendered, bool)
+        check_number("data.resample", resample, bool)
         check_number("evaluate_train", evaluate_train, bool)
-        for key, value in (("root", root), ("cache", cache)):
-            if not isinstance(value, str | Path):
-                raise UserError(f"data.{key}={value}: expected a folder")
-        for split, names in zip(SPLITS, (train_subsets, validation_subsets, test_subsets), strict=True):
-            check_list(f"data.{split}_subsets", names)
+        if not isinstance(cache, str | Path):
+            raise UserError(f"data.cache={cache}: expected a folder")
         self.name, self.mix, self.batch_size, self.seed = name, mix, batch_size, seed
-        self.root, self.cache = Path(root).expanduser(), Path(cache).expanduser()
-        self.sample_rate, self.evaluate_train, self.synthesize = sample_rate, evaluate_train, synthesize
-        self.subsets = (train_subsets, validation_subsets, test_subsets)
-        self.utterance_list, self.url, self.rendered = utterance_list, url, rendered
+        self.source = sources.make(source, pool if root is None else root, arguments, name)
+        self.cache = Path(cache).expanduser()
+        self.sample_rate, self.resample, self.evaluate_train = sample_rate, resample, evaluate_train
         self._given = None if pool is None else Path(pool)
+        self._built: Path | None = None
         self._pool: Pool | WavFolder | None = None
         self._verification: Verification | None = None
+
+    @property
+    def root(self) -> Path:
+        """Where the source's speech is."""
+        return self.source.root
+
+    @property
+    def rendered(self) -> bool:
+        """Whether the clips are read from files instead of being mixed."""
+        return isinstance(self.source, sources.ClipFiles)
 
     @property
     def pool(self) -> Pool | WavFolder:
@@ -115,7 +117,7 @@ class ClipDataModule(pl.LightningDataModule):
         Raises:
             UserError: the speech is not there, or a value is of the wrong kind or out of range.
         """
-        found = None if data.get("rendered") else pools.find(cache, data)
+        found = None if sources.source_of_run(data) == "clips" else pools.find(cache, data)
         listed = data.get("utterance_list")
         if found is None and root is None:
             raise UserError(f"the speech of data={data['name']} is not among the pools in {cache}; {NAME_ROOT}")
@@ -124,22 +126,13 @@ class ClipDataModule(pl.LightningDataModule):
                 f"the run used data.utterance_list={listed}, a file that is not read because a run names it: make its "
                 "pool with `speaker-count prepare data=NAME data.root=DIR data.utterance_list=FILE`"
             )
-        known = {key: data[key] for key in inspect.signature(cls).parameters if key in data and key not in PLACES}
+        own = inspect.signature(cls).parameters.keys() - {*PLACES, "source", "arguments", "mix"}
+        known = {key: data[key] for key in own if key in data} | sources.arguments_of_run(data)
         of_mix = {name: mix[name] for name in inspect.signature(mixing.Mix).parameters if name in mix}
         try:
-            return cls(**known, root=str(root or found), cache=str(cache), pool=found, mix=mixing.Mix(**of_mix))
+            return cls(**known, root=root, cache=cache, pool=found, mix=mixing.Mix(**of_mix))
         except (TypeError, ValueError) as error:
             raise UserError(f"the run's data or mix cannot be built: {error}") from error
-
-    def download(self) -> None:
-        """Download the missing subsets.
-
-        Raises:
-            UserError: as in `download.fetch`.
-        """
-        if self.url is not None:
-            for subset in (subset for subsets in self.subsets for subset in subsets or ()):
-                download.fetch(self.root, subset, self.url)
 
     def prepare_data(self, force: bool = False) -> Path:  # type: ignore[override]  # Lightning ignores the result
         """Build the pool unless it exists; returns its folder.
@@ -148,7 +141,7 @@ class ClipDataModule(pl.LightningDataModule):
             force: build the pool even if it exists.
 
         Raises:
-            UserError: as in `corpus.index` and `pool_builder.build`.
+            UserError: as in the source's `index` and `pool_builder.build`.
         """
         if self.rendered:
             return self.root
@@ -156,12 +149,11 @@ class ClipDataModule(pl.LightningDataModule):
             return self._given
         if self._pool is not None and not force:
             return self._pool.path  # Lightning calls this before each fit and test
-        if self.synthesize is not None:
-            from speaker_count.data import demo  # needs eSpeak NG, an optional extra
-
-            demo.synthesize(self.root, sample_rate=self.sample_rate, **self.synthesize)
-        listed = corpus.index(self.root, *self.subsets, utterance_list=self.utterance_list)
-        return pool_builder.build(listed, self.cache, self.sample_rate, force)
+        self.source.synthesize(self.sample_rate)
+        if self._built is None or force:  # the list of a large corpus takes a while
+            listed = self.source.index()
+            self._built = pool_builder.build(listed, self.cache, self.sample_rate, force, self.resample)
+        return self._built
 
     def setup(self, stage: str | None = None) -> None:
         """Open the pool and check that every split can provide the clips of the mix; or verify the clips in files.
@@ -182,6 +174,10 @@ class ClipDataModule(pl.LightningDataModule):
         pool = Pool(self.prepare_data())
         if pool.damaged:
             log.warning("left out: %d damaged utterances, listed in %s", len(pool.damaged), pool.path / "pool.json")
+        unknown = (pool.sexes == SEXES.index(UNKNOWN)).sum()
+        if unknown:
+            others = "all of them" if unknown == len(pool.sexes) else f"{unknown} of {len(pool.sexes)}"
+            log.info("speakers of unknown sex, who are drawn evenly from all speakers: %s", others)
         self._pool, self.clips = pool, {split: self._clips(pool, split) for split in SPLITS}
 
     def check_divides(self, ranks: int) -> None:
@@ -275,7 +271,8 @@ class ClipDataModule(pl.LightningDataModule):
                 + (f", {self.mix.min_active:.0%} of it active (mix.min_active)" if self.mix.min_active else "")
                 + f", but mix.counts asks for {most} at a time: use a corpus with more speakers, or smaller mix.counts"
             )
-        for sex, number in zip(SEXES, clips.roster.of_sex, strict=True):
-            if number < most:
+        *known, unknown = clips.roster.of_sex.tolist()
+        for sex, number in zip(SEXES, known, strict=False):
+            if number < most and unknown < len(clips.roster.speakers):
                 log.warning("%s has %d speakers of sex %s: its clips are not balanced by sex", where, number, sex)
         return clips

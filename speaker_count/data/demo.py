@@ -50,7 +50,7 @@ def speakers(number: int) -> list[Speaker]:
         UserError: fewer than two, or more than eSpeak NG has.
     """
     if not 2 <= number <= MOST_SPEAKERS:
-        raise UserError(f"data.synthesize.speakers={number}: expected 2 to {MOST_SPEAKERS}, the number of voices")
+        raise UserError(f"data.voices={number}: expected 2 to {MOST_SPEAKERS}, the number of voices")
     made = []
     for row in range(number):
         sex = "FM"[row % 2]

@@ -54,9 +54,19 @@ def md5_of(file: soundfile.SoundFile, samples: np.ndarray) -> bytes:
         file: open.
         samples: what was read of it, `(samples,)` int16.
     """
-    bits = int("".join(filter(str.isdigit, file.subtype)))  # PCM_S8, PCM_16, PCM_24
-    if bits == 16:
+    if file.subtype == "PCM_16":
         return hashlib.md5(samples.astype("<i2", copy=False).data).digest()
     file.seek(0)
-    wide = (file.read(dtype="int32") >> (32 - bits)).astype("<i4")
-    return hashlib.md5(wide.view(np.uint8).reshape(-1, 4)[:, : bits // 8].tobytes()).digest()
+    return hashlib.md5(as_encoded(file, file.read(dtype="int32"))).digest()
+
+
+def as_encoded(file: soundfile.SoundFile, samples: np.ndarray) -> bytes:
+    """Samples as an encoder computes their MD5: little-endian integers of as many bytes as they need.
+
+    Args:
+        file: open; of PCM_S8, PCM_16 or PCM_24.
+        samples: read of it as int32, `(samples,)` or `(samples, channels)`.
+    """
+    bits = int("".join(filter(str.isdigit, file.subtype)))
+    whole = (samples >> (32 - bits)).astype("<i4").reshape(-1)
+    return whole.view(np.uint8).reshape(-1, 4)[:, : bits // 8].tobytes()

@@ -12,7 +12,7 @@ from speaker_count import files
 from speaker_count.data.mixing import Mix
 from speaker_count.data.planning import Plan
 from speaker_count.data.pool import Speech
-from speaker_count.labels import SEXES
+from speaker_count.labels import SEXES, UNKNOWN
 
 COLUMNS = pa.schema(  # those that are read back
     {
@@ -45,28 +45,30 @@ def of_plan(
 ) -> pa.Table:
     """Where clips come from, one row per clip: the paper's columns (with capitals), and ours.
 
-    The paper's: `Waveform` (the file), `Speakers` (how many), `Speakers Sex` (such as `MMF`), `F` and `M` (how many of
-    each), `Speakers_Class` (the count's place in `counts`). Ours with one value per voice, in the order of the sum:
-    `speaker_ids`, `utterances`, `starts` (samples), `sexes`, `activity` (share of the crop), `gains`. Ours with one
-    value per clip: `scale` (the factor of the sum), `clipped` (samples beyond 16 bits), `sha256` (of the file).
+    The paper's: `Waveform` (the file), `Speakers` (how many), `Speakers Sex` (such as `MMF`; U is an unknown one), `F`
+    and `M` (how many of each), `Speakers_Class` (the count's place in `counts`). Ours with one value per voice, in the
+    order of the sum: `speaker_ids`, `utterances`, `starts` (samples), `sexes`, `activity` (share of the crop), `gains`.
+    Ours with one value per clip: `scale` (the factor of the sum), `clipped` (samples beyond 16 bits), `sha256` (of the
+    file).
 
     Args:
         plan: with the scale that rendering used.
         clipped: `(clips,)` int64.
         sha256: of each clip's file.
     """
-    women, men = ((plan.sexes == sex).sum(axis=1) for sex in range(len(SEXES)))
+    women, men, unknown = ((plan.sexes == sex).sum(axis=1) for sex in range(len(SEXES)))
     heard = np.arange(plan.speakers.shape[1]) < plan.count[:, None]
     offsets = np.concatenate([[0], np.cumsum(plan.count)]).astype(np.int32)
 
     def voices(values: np.ndarray) -> pa.Array:
         return pa.ListArray.from_arrays(offsets, pa.array(values[heard]))
 
+    in_order = (("M", pa.array(men)), ("F", pa.array(women)), (UNKNOWN, pa.array(unknown)))
     letters = [np.array(SEXES)[row[:count]] for row, count in zip(plan.sexes, plan.count.tolist(), strict=True)]
     columns = {
         "Waveform": [wav_name(split, index) for index in plan.index.tolist()],
         "Speakers": plan.count,
-        "Speakers Sex": ["M" * m + "F" * f for f, m in zip(women.tolist(), men.tolist(), strict=True)],
+        "Speakers Sex": pc.binary_join_element_wise(*(pc.binary_repeat(letter, n) for letter, n in in_order), ""),
         "F": women,
         "M": men,
         "Speakers_Class": np.searchsorted(counts, plan.count),

@@ -12,7 +12,7 @@ import numpy as np
 from speaker_count.data import draws
 from speaker_count.data.pool import Pool
 from speaker_count.data.roster import Roster
-from speaker_count.labels import FULL_SCALE
+from speaker_count.labels import FULL_SCALE, SEXES, UNKNOWN
 
 GAIN_STEPS = 100  # gains are drawn in hundredths of a decibel
 COLUMNS = ("index", "count", "speakers", "utterances", "starts", "sexes", "activity", "gains", "scale")
@@ -77,7 +77,8 @@ def plan(
 
     Every block of `len(counts)` clips holds each count once, in an order drawn for the block. For each voice: a fair
     bit gives the sex (the other sex if no speaker of it remains), then uniformly one of that sex's speakers who are not
-    in the clip yet, one of their utterances, and the sample at which the crop begins.
+    in the clip yet, one of their utterances, and the sample at which the crop begins. A speaker of unknown sex is drawn
+    as often as if all speakers were drawn evenly; the bit is drawn for the remaining voices.
 
     Args:
         index: `(clips,)` int64, the clips' numbers.
@@ -150,14 +151,15 @@ def _distinct_speakers(roster: Roster, sex_words: np.ndarray, rank_words: np.nda
     Returns:
         Sexes and ranks among the speakers of that sex, both `(clips, voices)` int64.
     """
+    unknown = SEXES.index(UNKNOWN)
     clips, voices = sex_words.shape
     sexes, ranks = np.empty((clips, voices), np.int64), np.empty((clips, voices), np.int64)
     clip = np.arange(clips)
-    drawn = np.zeros((clips, 2), np.int64)  # speakers of each sex who are in the clip already
+    drawn = np.zeros((clips, len(SEXES)), np.int64)  # speakers of each sex who are in the clip already
     for voice in range(voices):
-        left = roster.of_sex - drawn  # (clips, 2)
-        sex = draws.below(sex_words[:, voice], 2)
-        sex = np.where(left[clip, sex] > 0, sex, 1 - sex)
+        left = roster.of_sex - drawn  # (clips, sexes)
+        sex = _drawn_sex(sex_words[:, voice], left[:, unknown], left.sum(axis=1))
+        sex = np.where(left[clip, sex] > 0, sex, 1 - sex)  # one that is drawn as unknown has speakers left
         rank = draws.below(rank_words[:, voice], left[clip, sex])
         # a rank among the rest becomes a rank among all by stepping over the drawn ones, the lowest first
         taken = np.sort(np.where(sexes[:, :voice] == sex[:, None], ranks[:, :voice], np.iinfo(np.int64).max), axis=1)
@@ -166,6 +168,23 @@ def _distinct_speakers(roster: Roster, sex_words: np.ndarray, rank_words: np.nda
         drawn[clip, sex] += 1
         sexes[:, voice], ranks[:, voice] = sex, rank
     return sexes, ranks
+
+
+def _drawn_sex(word: np.ndarray, unknown: np.ndarray, everyone: np.ndarray) -> np.ndarray:
+    """Unknown for a share `unknown / everyone` of the words, and a fair bit for the others, `(clips,)` int64.
+
+    The bit is exactly `draws.below(word, 2)` where the sex of everyone is known.
+
+    Args:
+        word: `(clips,)` uint32.
+        unknown, everyone: `(clips,)` int64, speakers who remain, fewer than 2^30.
+    """
+    if not unknown.any():
+        return draws.below(word, 2)
+    place = word.astype(np.int64) * everyone  # of 2^32 * everyone
+    known = everyone - unknown
+    bit = 2 * (place - (unknown << 32)) // np.maximum(known << 32, 1)
+    return np.where(place < unknown << 32, SEXES.index(UNKNOWN), np.minimum(bit, 1))
 
 
 def _gains(name: str, index: np.ndarray, voices: int, gain_db: Sequence[float]) -> np.ndarray:

@@ -12,6 +12,7 @@ import itertools
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,7 +27,7 @@ import soundfile
 
 from speaker_count import files
 from speaker_count.data import decoding
-from speaker_count.data.corpus import Corpus
+from speaker_count.data.corpus import Corpus, most_left_out
 from speaker_count.data.pool import DESCRIPTION, FORMAT, NAMED_AT_ONCE, VERIFIED, sha256_of_file, states_of
 from speaker_count.errors import UserError
 from speaker_count.labels import SEXES, SPLITS
@@ -35,15 +36,16 @@ log = logging.getLogger(__name__)
 FINGERPRINTS = "fingerprints.txt"
 
 
-def build(corpus: Corpus, cache: str | Path, sample_rate: int, force: bool = False) -> Path:
+def build(corpus: Corpus, cache: str | Path, sample_rate: int, force: bool = False, resample: bool = False) -> Path:
     """Decode `corpus` into a pool, unless a pool of the same bytes exists already.
 
     A pool appears whole or not at all; a second process waits for the first.
 
     Args:
         cache: the folder of pools.
-        sample_rate: in Hz; utterances with another rate count as damaged.
+        sample_rate: in Hz.
         force: build the pool even if it exists.
+        resample: as in `decoding.decoded`.
 
     Returns:
         The pool's folder.
@@ -51,7 +53,7 @@ def build(corpus: Corpus, cache: str | Path, sample_rate: int, force: bool = Fal
     Raises:
         UserError: too many damaged utterances, a full disk, or a folder that cannot be written.
     """
-    key, fingerprint = _key(corpus, cache, sample_rate), _fingerprint(corpus)
+    key, fingerprint = _key(corpus, cache, sample_rate, resample), _fingerprint(corpus)
     path = None if force else _find(corpus, key, fingerprint)
     if path is not None:
         _note(path, fingerprint)
@@ -61,7 +63,7 @@ def build(corpus: Corpus, cache: str | Path, sample_rate: int, force: bool = Fal
         with _locked(key.with_suffix(".lock")):
             # another process may have built it in the meantime
             path = None if force else _find(corpus, key, fingerprint)
-            return path or _decode(corpus, key, sample_rate)
+            return path or _decode(corpus, key, sample_rate, resample)
     except OSError as error:
         raise UserError(
             f"cannot write the pool of decoded speech below {key.parent}: {error.strerror or error}; "
@@ -69,9 +71,9 @@ def build(corpus: Corpus, cache: str | Path, sample_rate: int, force: bool = Fal
         ) from error
 
 
-def existing(corpus: Corpus, cache: str | Path, sample_rate: int) -> Path | None:
+def existing(corpus: Corpus, cache: str | Path, sample_rate: int, resample: bool = False) -> Path | None:
     """The folder of the pool of a corpus, if there is one; nothing is written."""
-    return _find(corpus, _key(corpus, cache, sample_rate), _fingerprint(corpus))
+    return _find(corpus, _key(corpus, cache, sample_rate, resample), _fingerprint(corpus))
 
 
 def _find(corpus: Corpus, key: Path, fingerprint: str) -> Path | None:
@@ -83,14 +85,17 @@ def _find(corpus: Corpus, key: Path, fingerprint: str) -> Path | None:
         return None
     log.info("files in %s changed after they were decoded: comparing what they hold", corpus.root)
     with ThreadPoolExecutor(joblib.cpu_count()) as threads:
-        digests = threads.map(decoding.sha256_of, (corpus.root / path for path in _strings(corpus.paths)))
+        paths = corpus.paths if corpus.spans is None else corpus.paths.take(corpus.first_of_files())
+        digests = threads.map(decoding.sha256_of, (corpus.root / path for path in _strings(paths)))
         path = _named(key, _sha256_of_bytes(digests))
     return path if path in pools else None
 
 
-def _key(corpus: Corpus, cache: str | Path, sample_rate: int) -> Path:
+def _key(corpus: Corpus, cache: str | Path, sample_rate: int, resample: bool) -> Path:
     versions = f"pool {FORMAT}, libsndfile {soundfile.__libsndfile_version__}, {sample_rate} Hz"
-    table = pa.table({"path": corpus.paths, "size": corpus.sizes, **_speaker_columns(corpus)})
+    versions += f", {decoding.RESAMPLER}" if resample else ""
+    spans = {} if corpus.spans is None else {"start": corpus.spans[:, 0], "end": corpus.spans[:, 1]}
+    table = pa.table({"path": corpus.paths, "size": corpus.sizes, **_speaker_columns(corpus), **spans})
     return Path(cache).expanduser() / "pools" / _sha256_of_rows(table, f"{versions}\n")[:16]
 
 
@@ -152,18 +157,20 @@ def _locked(path: Path) -> contextlib.AbstractContextManager[filelock.BaseFileLo
         return lock.acquire()
 
 
-def _decode(corpus: Corpus, key: Path, sample_rate: int) -> Path:
+def _decode(corpus: Corpus, key: Path, sample_rate: int, resample: bool) -> Path:
     partial = key.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a killed process: this process holds the lock
     partial.mkdir()
     try:
         frames = np.zeros(len(corpus.utterances), np.int64)
         damaged = []
+        rates, mixed_down = Counter[int](), 0
         of_files, digests = [], [hashlib.sha256(), hashlib.sha256()]
         # plain writes in order: on a full disk a write raises an error, a memory map would kill the process
         with open(partial / "samples.int16", "wb") as speech, open(partial / "activity.int32", "wb") as activity:
-            for row, (sha256, decoded) in enumerate(decoding.decoded(corpus, sample_rate)):
-                of_files.append(sha256)
+            for row, (sha256, decoded, rate, channels) in enumerate(decoding.decoded(corpus, sample_rate, resample)):
+                if corpus.spans is None or sha256:
+                    of_files.append(sha256)
                 if isinstance(decoded, str):
                     damaged.append({"path": corpus.paths[row].as_py(), "reason": decoded})
                     continue
@@ -171,10 +178,13 @@ def _decode(corpus: Corpus, key: Path, sample_rate: int) -> Path:
                     file.write(values.data)
                     digest.update(values.data)
                 frames[row] = len(decoded[0])
+                rates[rate] += 1
+                mixed_down += channels > 1
             for file in (speech, activity):
                 file.flush()
                 os.fsync(file.fileno())
-        _check_damaged(damaged, corpus)
+        _check_damaged(damaged, corpus, "" if resample else ", or convert them with data.resample=true")
+        _say_converted(rates, mixed_down, sample_rate, "files" if corpus.spans is None else "utterances")
         write_index(partial, corpus, frames, sample_rate, [digest.hexdigest() for digest in digests], damaged)
         files.write_json(partial / VERIFIED, states_of(partial))
         (partial / FINGERPRINTS).write_text(f"{_fingerprint(corpus)}\n")
@@ -187,8 +197,24 @@ def _decode(corpus: Corpus, key: Path, sample_rate: int) -> Path:
         raise
 
 
-def _check_damaged(damaged: list[dict[str, str]], corpus: Corpus) -> None:
-    allowed = max(3, len(corpus.paths) // 100)
+def _say_converted(rates: Counter[int], mixed_down: int, sample_rate: int, what: str) -> None:
+    """Say in one line how many files were resampled and mixed down, if any were.
+
+    Args:
+        what: whether they are files, or utterances in files.
+    """
+    of_all = f" of {rates.total():,} {what}"
+    others = [(rate, number) for rate, number in rates.most_common() if rate != sample_rate]
+    resampled = [f"{number:,}{of_all * (not place)} from {rate:,} Hz" for place, (rate, number) in enumerate(others)]
+    said = [f"resampled {', '.join(resampled)}"] if resampled else []
+    if mixed_down:
+        said.append(f"mixed {mixed_down:,}{of_all} down to one channel")
+    if said:
+        log.info("; ".join(said))
+
+
+def _check_damaged(damaged: list[dict[str, str]], corpus: Corpus, otherwise: str) -> None:
+    allowed = most_left_out(len(corpus.paths))
     for entry in damaged[:10]:
         log.warning("left out: %s: %s", corpus.root / entry["path"], entry["reason"])
     if len(damaged) > 10:
@@ -197,6 +223,7 @@ def _check_damaged(damaged: list[dict[str, str]], corpus: Corpus) -> None:
         raise UserError(
             f"{len(damaged)} of the {len(corpus.paths)} utterances in {corpus.root} are damaged (at most {allowed} may "
             f"be left out). The first is {damaged[0]['path']}: {damaged[0]['reason']}. Repair or remove these files"
+            f"{otherwise}"
         )
 
 

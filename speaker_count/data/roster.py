@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from speaker_count.data.pool import Pool
-from speaker_count.labels import SPLITS
+from speaker_count.labels import SEXES, SPLITS
 
 FRAMES_AT_ONCE = 2**20  # of activity
 
@@ -19,7 +19,8 @@ class Roster:
     consecutive samples: one run per utterance, or several if only active crops are drawn.
 
     Attributes:
-        speakers: `(speakers,)` rows in the pool; those of the first sex in the pool's order, then those of the second.
+        speakers: `(speakers,)` rows in the pool; those of each sex in the pool's order, in the order of
+            `SEXES`: women, men, and those whose sex is not known.
         first_of_sex, of_sex: `(sexes,)` each sex's first position in `speakers`, and its number of speakers.
         first, utterance_count: `(speakers,)` each speaker's first position in `utterances`, and number of utterances.
         utterances: `(utterances,)` rows in the pool.
@@ -59,7 +60,7 @@ class Roster:
             run_start = np.zeros(len(utterances), np.int64)
         owner = pool.speaker[utterances]
         begins = np.flatnonzero(np.diff(owner, prepend=-1))
-        of_sex = np.bincount(pool.sexes[owner[begins]], minlength=2)
+        of_sex = np.bincount(pool.sexes[owner[begins]], minlength=len(SEXES))
         return cls(
             speakers=owner[begins],
             first_of_sex=np.cumsum(of_sex) - of_sex,

@@ -31,7 +31,7 @@ def write(datamodule: ClipDataModule, folder: Path, arguments: Sequence[str], wo
     """Write the clips of all splits to a folder that is empty or holds some of them.
 
     Args:
-        datamodule: set up, and not `rendered`.
+        datamodule: set up, of a source that is not clips in files.
         arguments: arguments of the command that writes these clips, for messages that name it.
         workers: threads.
 
@@ -45,7 +45,7 @@ def write(datamodule: ClipDataModule, folder: Path, arguments: Sequence[str], wo
         "schema": wav_folder.SCHEMA,
         "arguments": list(arguments),
         "data": datamodule.name,
-        "synthetic": datamodule.synthesize is not None,
+        "synthetic": datamodule.source.synthetic,
         "corpus_sha256": datamodule.pool.sha256,
         "speakers": datamodule.speakers(),
         "sample_rate": datamodule.sample_rate,

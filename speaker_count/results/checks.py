@@ -119,6 +119,7 @@ def check_run(values: Mapping[str, Any]) -> None:
     for key, value, kind in (
         ("data.sample_rate", values["data"].get("sample_rate"), int),
         ("data.corpus_sha256", values["data"].get("corpus_sha256"), str),
+        ("data.source", values["data"].get("source", "unknown"), str),
         ("data.samples_sha256", values["data"].get("samples_sha256", "unknown"), str),
         ("mix.clip_seconds", values["mix"].get("clip_seconds"), float),
         *((f"mix.clips.{split}", _at(values["mix"], "clips", split), int) for split in SPLITS),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from speaker_count.labels import UNKNOWN
 from speaker_count.results import figures, statistics
 from speaker_count.results.comparison import Comparison, Entry
 from speaker_count.results.page import Card, Cards, Figure, Table, sound
@@ -72,10 +73,11 @@ def where(comparison: Comparison, facts: Facts | None, suffix: str) -> list[Any]
 def _groups(comparison: Comparison, facts: Facts | None) -> list[tuple[str, str, dict[str, np.ndarray]]]:
     """Groups of the test clips, `(clips,)` bool each: by count, by sexes and, if it is known, by loudness."""
     counts = {f"{count}": comparison.count == count for count in sorted(set(comparison.count.tolist()))}
-    compositions = sorted(set(comparison.sexes.tolist()), key=lambda sexes: (len(sexes), sexes.count("F")))
+    composed = np.array(["unknown" if UNKNOWN in sexes else sexes for sexes in comparison.sexes.tolist()])
+    compositions = sorted({*composed.tolist()}, key=lambda sexes: (len(sexes), sexes.count("F")))
     groups = [
         ("count", "number of speakers", counts),
-        ("sexes", "sexes of the speakers", {sexes: comparison.sexes == sexes for sexes in compositions}),
+        ("sexes", "sexes of the speakers", {sexes: composed == sexes for sexes in compositions}),
     ]
     if facts is not None and facts.levels is not None:
         several = comparison.count > 1
@@ -136,7 +138,8 @@ def listening_room(comparison: Comparison, facts: Facts, rows: list[int]) -> lis
         for number, voice in enumerate(facts.sources.get(row, [])):
             speaker, utterance, start, sex = voices[number]
             active = f", active {facts.activity[row, number]:.0%}"
-            label = f"speaker {speaker} ({sex}), {utterance} from {start / rate:.2f} s{active}"
+            known = "sex unknown" if sex == UNKNOWN else sex
+            label = f"speaker {speaker} ({known}), {utterance} from {start / rate:.2f} s{active}"
             sounds.append((label, sound(voice, rate)))
         names = [str(count) for count in best.results[0].counts]
         odds = ", ".join(f"p({name}) = {p:.2f}" for name, p in zip(names, best.probabilities[0][row], strict=True))

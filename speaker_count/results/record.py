@@ -161,6 +161,11 @@ class RunResult(Record):
             ) from error
 
     @property
+    def is_synthetic(self) -> bool:
+        """Whether a synthesiser spoke; results of 0.1.0 have its settings instead of the source."""
+        return self.data.get("source") == "demo" or bool(self.data.get("synthesize"))
+
+    @property
     def written_by(self) -> str:
         """The version of speaker-count that wrote it."""
         return self.versions.get("speaker-count", "unknown")

@@ -226,7 +226,7 @@ def report(
         if first and compared.count is not None:
             wrong = mistakes.confidently_wrong(compared, WRONG)
             show(facts, datamodule.clips["test"], range(min(SHOWN, len(compared.count))), wrong)
-    if result.data.get("synthesize") or (facts is not None and facts.synthetic):
+    if result.is_synthetic or (facts is not None and facts.synthetic):
         compared.notes.insert(0, SYNTHETIC)
 
     main = sections.opening(compared)

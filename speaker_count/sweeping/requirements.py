@@ -4,8 +4,9 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from speaker_count.data import corpus, download, pool_builder
+from speaker_count.data import download, pool_builder
 from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.data.sources import Demo, LibriSpeech
 from speaker_count.data.wav_folder import WavFolder
 
 DECODED = 1.8  # bytes of a pool for each byte of FLAC
@@ -16,7 +17,7 @@ def corpora(datamodules: Iterable[ClipDataModule]) -> list[ClipDataModule]:
     """The first DataModule of each corpus."""
     different: dict[str, ClipDataModule] = {}
     for data in datamodules:
-        different.setdefault(str((data.root, data.subsets, data.utterance_list)), data)
+        different.setdefault(repr(data.source), data)
     return list(different.values())
 
 
@@ -31,35 +32,29 @@ def speech(data: ClipDataModule) -> tuple[list[str], list[tuple[str, float, Path
         return [f"speech: clips in {data.root}"], []
     decoded: float | None
     added: list[tuple[str, float, Path]] = []
-    if data.synthesize is not None and not data.root.is_dir():
-        utterances = data.synthesize["speakers"] * data.synthesize["utterances"]
+    source = data.source
+    if isinstance(source, Demo) and not data.root.is_dir():
+        utterances = source.voices * source.sentences
         decoded = utterances * SYNTHETIC_BYTES
         found = f"speech: {data.name} is not in {data.root}: {utterances} utterances will be synthesised"
         added.append(("the speech", decoded / DECODED, data.root))
-    elif missing := _missing(data):
+    elif isinstance(source, LibriSpeech) and (missing := source.missing()):
         sizes = [download.ARCHIVE_BYTES.get(subset, 0) for subset in missing]
-        decoded = DECODED * sum(sizes) if data.utterance_list is None else None
+        decoded = DECODED * sum(sizes) if source.utterance_list is None else None
         found = f"speech: no {', '.join(missing)} in {data.root}: `speaker-count prepare` downloads {_size(sum(sizes))}"
         added.append((f"the speech ({_size(sum(sizes))} once it is unpacked)", sum(sizes) + max(sizes), data.root))
     else:
-        listed = corpus.index(data.root, *data.subsets, utterance_list=data.utterance_list)
-        decoded = DECODED * listed.sizes.sum()
+        listed = source.index()
+        decoded = DECODED * listed.sizes[listed.first_of_files()].sum()
         number, speakers = len(listed.utterances), len(listed.speakers)
         found = f"speech: {data.name} is in {data.root}: {number:,} utterances of {speakers:,} speakers"
-        folder = pool_builder.existing(listed, data.cache, data.sample_rate)
+        folder = pool_builder.existing(listed, data.cache, data.sample_rate, data.resample)
         if folder is not None:
             size = sum(file.stat().st_size for file in folder.iterdir())
             return [found, f"pool: {_size(size)} in {folder}"], []
     if decoded is None:  # how much of the archives the list names is not known
         return [found, "pool: to be decoded first"], added
     return [found, f"pool: about {_size(decoded)}, to be decoded first"], [*added, ("the pool", decoded, data.cache)]
-
-
-def _missing(data: ClipDataModule) -> list[str]:
-    """The missing subsets that can be downloaded."""
-    folder = corpus.find_root(data.root) if data.root.is_dir() else data.root
-    named = dict.fromkeys(subset for subsets in data.subsets for subset in subsets or ())
-    return [subset for subset in named if data.url is not None and not (folder / subset).is_dir()]
 
 
 def _size(number: float) -> str:

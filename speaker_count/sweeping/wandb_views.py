@@ -60,7 +60,7 @@ def row(result: RunResult) -> dict[str, Any]:
         "seed": result.seed,
         "identity": result.identity,
         "settings": settings,
-        "synthetic": bool(data.get("synthesize")),
+        "synthetic": result.is_synthetic,
         "parameters": result.parameters,
         "minutes": result.fit_seconds / 60,
         "last": result.last,

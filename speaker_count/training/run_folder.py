@@ -5,6 +5,7 @@ import datetime
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,12 @@ OUTSIDE = (
     "optimized_metric",
     "threads",
     "checkpoint_minutes",
+    "data.name",  # the corpus is named by its content
+    "data.source",
     "data.root",
     "data.cache",
     "data.url",
+    "data.resample",
     "data.seed",  # as the run's
     "data.evaluate_train",  # as the run's
     "trainer._target_",
@@ -43,6 +47,7 @@ OUTSIDE = (
     "trainer.strategy",
 )
 ELSEWHERE = "name another folder (hydra.run.dir=, hydra.sweep.dir=), or give force=true, which moves it aside"
+MOST_LETTERS = 60  # of a corpus's name in those of folders
 NAMED = ("data", "mix", "model", "experiment", "seed")  # they are in the folder's name
 
 
@@ -84,6 +89,20 @@ def override_hash(overrides: Sequence[str]) -> str:
     """`-` and a hash of the changes; empty where there are none."""
     changed = changes(overrides)
     return "-" + hashlib.sha256("\n".join(changed).encode()).hexdigest()[:8] if changed else ""
+
+
+def own_name(root: Any) -> str:
+    """`-` and the name of a corpus of one's own, of letters, digits, `_`, `.` and `-`: that of its folder or manifest.
+
+    A manifest that is called so has its folder's name; it is empty where no root is given.
+    """
+    if root is None:
+        return ""
+    path = Path(str(root)).expanduser().absolute()
+    if path.suffix.lower() in (".csv", ".parquet", ".pq"):
+        path = path.parent if path.stem == "manifest" else path.with_suffix("")
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", path.name).strip("._-")
+    return f"-{name[:MOST_LETTERS] or 'corpus'}"
 
 
 def is_outside(key: str) -> bool:

@@ -7,7 +7,6 @@ from pathlib import Path
 import joblib
 import soundfile
 
-from speaker_count.data import corpus
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.data.pool import Pool
 from speaker_count.data.pool_builder import build
@@ -24,7 +23,7 @@ def rows(data: ClipDataModule) -> list[Row]:
         data: set up.
     """
     assert isinstance(data.pool, Pool)
-    listed = corpus.index(data.root, *data.subsets, utterance_list=data.utterance_list)
+    listed = data.source.index()
     files = paths(data)
     seconds = data.pool.frames.sum() / data.sample_rate
 

@@ -89,7 +89,7 @@ def pre_mixed(data: ClipDataModule, plan: Plan, folder: Path) -> Measure:
 
 def paths(data: ClipDataModule) -> list[str]:
     """The file of each of the pool's utterances."""
-    listed = corpus.index(data.root, *data.subsets, utterance_list=data.utterance_list)
+    listed = data.source.index()
     files = dict(zip(listed.utterances.to_pylist(), listed.paths.to_pylist(), strict=True))
     return [str(corpus.find_root(data.root) / files[name]) for name in data.pool.utterances.tolist()]
 

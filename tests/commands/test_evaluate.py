@@ -24,7 +24,7 @@ def test_the_same_clips_give_the_same_figures_again(verb, run):
     result = RunResult.read(run)
     code, _, err = verb("evaluate", run)
     assert code == 0, err
-    evaluation = json.loads((run / "evaluations" / "folder-paper.json").read_text())
+    evaluation = json.loads((run / "evaluations" / "folder-tree-paper.json").read_text())
     assert evaluation["test_sha256"] == result.test_sha256
     before = dict(result.last.test)
     assert evaluation["test"].pop("confusion") == before.pop("confusion")

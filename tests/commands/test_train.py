@@ -16,7 +16,7 @@ import torch
 from speaker_count.training.run_folder import override_hash
 from tests.conftest import SMALL, die
 
-FOLDER = "multirun/single-folder-paper"
+FOLDER = "multirun/single-folder-tree-paper"
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_a_failed_run_of_a_sweep_of_own_nets_is_named_and_the_others_finish(
     sweep = ("train", "--multirun", "--config-dir", own_configs, *small, "model=mine,broken,m3", "seed=0,1")
     done = command(*sweep)
     assert done.returncode == 1
-    folder = tmp_path / "multirun" / "default-folder-paper"
+    folder = tmp_path / "multirun" / "default-folder-tree-paper"
     runs = {path.name.rsplit("-", 1)[0]: path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."}
     assert set(runs) == {f"{net}-seed{seed}" for net in ("mine", "broken", "m3") for seed in (0, 1)}
     finished = {name for name, path in runs.items() if (path / "result.json").is_file()}

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from speaker_count.data import demo
+from speaker_count.errors import UserError
 from speaker_count.results.record import RunResult
 from tests.conftest import SMALL
 
@@ -113,6 +115,71 @@ def test_it_does_not_say_where_speech_is_or_comes_from(verb, received, tmp_path)
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "made").exists()
     assert not (tmp_path / "pools").exists()
+
+
+OF_SOURCES = {
+    "librispeech": {"train_subsets": ["speech"], "url": "http://127.0.0.1:9/"},
+    "folder": {},
+    "manifest": {},
+    "demo": {"voices": 4, "sentences": 1},
+    "clips": {"rendered": True},
+    "os.system": {"_target_": "os.system", "command": "touch canary"},
+    "${oc.env:SECRET}": {},
+    "payload": {"_target_": "payload.run"},
+}
+
+
+@pytest.mark.parametrize(("name", "source"), [
+    ("librispeech", "librispeech"), ("folder-own", "folder"), ("manifest-own", "manifest"), ("demo", "demo"),
+    ("clips", "clips"), ("librispeech", "manifest"), ("folder-own", "os.system"), ("demo", "${oc.env:SECRET}"),
+    ("payload-own", "payload"),
+])  # fmt: skip
+def test_it_names_a_source_that_reads_makes_and_fetches_nothing(verb, received, tmp_path, monkeypatch, source, name):
+    """Whatever source and corpus a run claims: what is read is what the user names."""
+    made = {"root": str(tmp_path / "made"), "cache": str(tmp_path / "pools"), "corpus_sha256": "0" * 64}
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "manifest.csv").write_text("path,speaker\n/etc/passwd,s3cret\n")
+    if source == "manifest":
+        made["root"] += "/manifest.csv"
+    values = json.loads((received / "result.json").read_text())
+    values["data"] |= {**made, "name": name, "source": source, **OF_SOURCES[source]}
+    (received / "result.json").write_text(json.dumps(values))
+    monkeypatch.chdir(received)
+    monkeypatch.setenv("LIBRISPEECH", str(tmp_path / "none"))
+    monkeypatch.setattr(
+        demo, "synthesize", lambda root, *sizes: (_ for _ in ()).throw(UserError(f"makes {root} {sizes}"))
+    )
+    for arguments in (("report", received), ("evaluate", received)):
+        code, out, err = verb(*arguments)
+        assert (code, len(err.splitlines())) in ((0, 0), (2, 1)), err
+        assert "s3cret" not in out + err
+        assert str(tmp_path / "made") not in out + err
+    if source == "demo":  # the installed demo corpus, of the installed size, in the user's own folder
+        assert "(16000, 48, 6)" in err
+        assert str(tmp_path / "pools") not in err
+    assert not (received / "canary").exists()
+    assert not (tmp_path / "pools").exists()
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["manifest.csv"]
+
+
+def test_the_speech_of_a_run_by_a_manifest_is_where_the_user_says(verb, received, tree, tmp_path):
+    lines = [f"{path},{path.parts[-3]},{'FM'[int(path.parts[-3]) >= 112]}" for path in sorted(tree.rglob("*.flac"))]
+    (tmp_path / "mine.csv").write_text("\n".join(["path,speaker,sex", *lines]))
+    values = json.loads((received / "result.json").read_text())
+    values["data"] |= {
+        "name": "manifest-other",
+        "source": "manifest",
+        "root": "/nowhere.csv",
+        "corpus_sha256": "0" * 64,
+    }
+    (received / "result.json").write_text(json.dumps(values))
+    code, _, err = verb("evaluate", received, f"data.root={tmp_path / 'mine.csv'}")
+    assert code == 0, err
+    (path,) = (received / "evaluations").glob("manifest-mine-paper-*.json")
+    assert json.loads(path.read_text())["data"]["speakers"] == {"train": 12, "validation": 6, "test": 6}
+    code, out, err = verb("report", received, "--root", tmp_path / "mine.csv")
+    assert code == 0, err
+    assert "mine.csv holds another corpus than the runs'" in out.replace("\n", " ")
 
 
 def test_its_own_speech_is_found_by_its_hash(verb, received):

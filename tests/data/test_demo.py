@@ -66,5 +66,5 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
 
 
 def test_more_speakers_than_espeak_has_voices_are_refused(tmp_path):
-    with pytest.raises(UserError, match="speakers=1000: expected 2 to 80"):
+    with pytest.raises(UserError, match="data.voices=1000: expected 2 to 80"):
         demo.synthesize(tmp_path / "many", 16_000, speakers=1000)

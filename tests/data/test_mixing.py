@@ -139,6 +139,35 @@ def test_a_sex_that_is_used_up_is_replaced_by_the_other(make_data, tmp_path):
     assert all(len(set(row)) == 6 for row in plan.speakers)
 
 
+def with_sexes(tree, sexes):
+    """Gives the speakers of a tree other sexes in their table."""
+    table = tree / "LibriSpeech" / "SPEAKERS.TXT"
+    lines = [line.split("|") for line in table.read_text().splitlines() if "|" in line]
+    table.write_text("\n".join("|".join([line[0], sex, *line[2:]]) for line, sex in zip(lines, sexes, strict=True)))
+    return tree
+
+
+@pytest.mark.parametrize("unknown", [24, 8, 1])
+def test_speakers_of_unknown_sex_are_drawn_evenly_from_all(make_data, tmp_path, unknown):
+    """The others keep their law: half women, half men, however many of each there are."""
+    sexes = "U" * unknown + "F" * ((24 - unknown) // 4)
+    tree = with_sexes(make_tree(tmp_path / "tree"), sexes + "M" * (24 - len(sexes)))
+    clips = make_data(tree, mix=mix_of(train=30_000)).clips["train"]
+    women, men, others = clips.roster.of_sex.tolist()
+    everyone = women + men + others
+    plan = clips.plan()
+    alone = plan.count == 1
+    drawn = np.bincount(plan.sexes[alone, 0], minlength=3) / 10_000
+    known = (everyone - others) / everyone
+    assert drawn == pytest.approx([known / 2, known / 2, others / everyone], abs=0.02)
+    by_speaker = Counter(plan.speakers[alone & (plan.sexes[:, 0] == 2), 0].tolist())
+    assert len(by_speaker) == others
+    assert all(abs(times / 10_000 - 1 / everyone) < 0.01 for times in by_speaker.values())
+    for speakers, count in zip(plan.speakers, plan.count, strict=True):
+        assert len({*speakers[:count].tolist()}) == count
+    assert np.array_equal(plan.sexes[alone, 0], clips.pool.sexes[plan.speakers[alone, 0]])
+
+
 def test_gains_scale_and_clipping():
     pool = SimpleNamespace(
         samples=np.array([30_000, -30_000, 3, 5, 20_000, -20_000, 4, 4], np.int16), offsets=np.array([0, 4])
@@ -253,7 +282,7 @@ def test_another_process_with_another_batch_size_renders_the_same(real_speech, c
         from speaker_count.data.datamodule import ClipDataModule
         from speaker_count.data.mixing import Mix
         mix = Mix("paper", {"train": 500, "validation": 10, "test": 10}, fresh_each_epoch=True)
-        data = ClipDataModule("s", sys.argv[1], sys.argv[2], mix, batch_size=int(sys.argv[3]),
+        data = ClipDataModule("s", sys.argv[1], sys.argv[2], mix, "librispeech", int(sys.argv[3]),
                               train_subsets=["train-clean-100"], utterance_list="librispeech_sample")
         data.setup()
         digest = hashlib.sha256()
@@ -272,7 +301,7 @@ def test_the_paper_s_clips_of_the_sample_keep_their_hashes(real_speech, cache):
     """A change of these hashes changes the data set, and with it every figure that was measured on it."""
     mix = mix_of(train=100_000, validation=10_000, test=10_000)
     subsets = {"train_subsets": ["train-clean-100"], "utterance_list": "librispeech_sample"}
-    data = ClipDataModule("librispeech_sample", str(real_speech), str(cache), mix, **subsets)
+    data = ClipDataModule("librispeech_sample", str(real_speech), str(cache), mix, "librispeech", **subsets)
     data.setup()
     assert data.pool.sha256 == "774efab4d28012e393204d417a472ea1e24035647869b24b300e4cc07fcd4964"
     assert data.clips["validation"].sha256() == "820a26213d73c6d7dd1de71ec012e7193f31583c0ce930d48c675e4c5bf092b3"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from speaker_count.data.sources import Demo
 from speaker_count.data.wav_folder import WavClips, WavFolder
 from speaker_count.data.wav_writer import write
 from speaker_count.errors import UserError
@@ -32,7 +33,10 @@ def folder(written, tmp_path) -> Path:
 
 def test_yields_the_clips_of_the_stream_in_its_order(written, make_data):
     mix = mix_of(**LEVEL_BLIND)
-    stream, files = make_data(mix=mix, evaluate_train=True), make_data(written, mix, rendered=True, evaluate_train=True)
+    stream, files = (
+        make_data(mix=mix, evaluate_train=True),
+        make_data(written, mix, source="clips", evaluate_train=True),
+    )
     for epoch in range(2):
         pairs = [
             (stream.train_dataloader(), files.train_dataloader()),
@@ -52,7 +56,7 @@ def test_yields_the_clips_of_the_stream_in_its_order(written, make_data):
 
 def test_plan_and_hashes_are_the_stream_s(written, make_data):
     mix = mix_of(**LEVEL_BLIND)
-    stream, files = make_data(mix=mix), make_data(written, mix, rendered=True)
+    stream, files = make_data(mix=mix), make_data(written, mix, source="clips")
     for split in SPLITS:
         expected, plan = (data.clips[split].plan(5, 30) for data in (stream, files))
         for column in ("index", "count", "starts", "sexes", "activity", "gains"):
@@ -71,7 +75,7 @@ def test_plan_and_hashes_are_the_stream_s(written, make_data):
 
 
 def test_changing_a_batch_leaves_the_plan_alone(written, make_data):
-    files = make_data(written, mix_of(**LEVEL_BLIND), rendered=True)
+    files = make_data(written, mix_of(**LEVEL_BLIND), source="clips")
     next(iter(files.test_dataloader()))["count"].zero_()
     assert files.clips["test"].plan().count.min() == 1
 
@@ -85,15 +89,15 @@ def test_pickles_to_a_path(written):
 
 def test_another_mix_is_refused_with_the_overrides_that_fit(written, make_data):
     with pytest.raises(UserError) as refused:
-        make_data(written, mix_of(train=97, seed=1), rendered=True)
+        make_data(written, mix_of(train=97, seed=1), source="clips")
     assert str(refused.value) == (
         f"the clips in {written} were mixed differently; to use them, add mix.seed=0 mix.gain_db=[-5,5] "
         "mix.level_db=-26 mix.clips.train=96"
     )
     with pytest.raises(UserError, match=r"add data\.sample_rate=16000$"):
-        make_data(written, mix_of(**LEVEL_BLIND), rendered=True, sample_rate=8000)
+        make_data(written, mix_of(**LEVEL_BLIND), source="clips", sample_rate=8000)
     with pytest.raises(UserError, match=r"add mix\.counts=\[1,2,3\] mix\.min_active=null$"):
-        make_data(written, mix_of(counts=[1, 2], min_active=0.3, **LEVEL_BLIND), rendered=True)
+        make_data(written, mix_of(counts=[1, 2], min_active=0.3, **LEVEL_BLIND), source="clips")
 
 
 def remove(path):
@@ -138,12 +142,12 @@ def test_damage_is_reported_with_the_command_that_repairs_it(folder, make_data, 
     damage(folder / name)
     mix = mix_of(**LEVEL_BLIND)
     with pytest.raises(UserError) as refused:
-        make_data(folder, mix, rendered=True)
+        make_data(folder, mix, source="clips")
     command = f"speaker-count clips data=folder mix=level_blind out={folder}"
     assert says in str(refused.value)
     assert str(refused.value).endswith(f"; to repair the folder, run: {command}")
     write(make_data(mix=mix), folder, ["data=folder", "mix=level_blind"], 1)  # as that command does
-    make_data(folder, mix, rendered=True)
+    make_data(folder, mix, source="clips")
 
 
 def test_several_kinds_of_damage_are_reported_at_once(folder, make_data):
@@ -152,13 +156,13 @@ def test_several_kinds_of_damage_are_reported_at_once(folder, make_data):
     alter(folder / "Audio_Test5.wav")
     says = r"3 clips are missing \(Audio_Train0.wav, ...\); 1 clip is altered \(Audio_Test5.wav\); to repair"
     with pytest.raises(UserError, match=says):
-        make_data(folder, mix_of(**LEVEL_BLIND), rendered=True)
+        make_data(folder, mix_of(**LEVEL_BLIND), source="clips")
 
 
 def test_other_folders_than_those_of_clips_are_refused(folder, make_data, tmp_path, tree):
     for other in (tree, tmp_path / "nothing", folder / "clips.json"):
         with pytest.raises(UserError, match="holds no clips: cannot read"):
-            make_data(other, rendered=True)
+            make_data(other, source="clips")
     path = folder / "clips.json"
     description = json.loads(path.read_text())
     for content, says in (
@@ -171,11 +175,11 @@ def test_other_folders_than_those_of_clips_are_refused(folder, make_data, tmp_pa
     ):
         path.write_text(content)
         with pytest.raises(UserError, match=says):
-            make_data(folder, rendered=True)
+            make_data(folder, source="clips")
 
 
 def test_a_clip_that_is_lost_during_training_is_reported(folder, make_data):
-    files = make_data(folder, mix_of(**LEVEL_BLIND), rendered=True)
+    files = make_data(folder, mix_of(**LEVEL_BLIND), source="clips")
     (folder / "Audio_Test1.wav").unlink()
     with pytest.raises(UserError, match=r"Audio_Test1\.wav is missing; to repair the folder, run"):
         next(iter(files.test_dataloader()))
@@ -192,7 +196,7 @@ def test_files_hold_no_separate_voices(written):
 
 def test_synthetic_speech_is_named_as_such(make_data, tmp_path, caplog):
     data = make_data()
-    data.synthesize = {"speakers": 48, "utterances": 6}
+    data.source = Demo(data.root)
     write(data, tmp_path, [], 1)
-    make_data(tmp_path, rendered=True)
+    make_data(tmp_path, source="clips")
     assert "synthetic speech" in caplog.text

@@ -50,7 +50,9 @@ def test_the_files_are_the_clips_that_training_streams(verb, make_data, real_spe
     assert set(contents(tmp_path / "files")) == {*files, *METADATA, "clips.json"}
 
     mix = mix_of(**clips, gain_db=(-5, 5), level_db=-26)
-    data = make_data(real_speech, mix, train_subsets=["train-clean-100"], utterance_list="librispeech_sample")
+    data = make_data(
+        real_speech, mix, source="librispeech", train_subsets=["train-clean-100"], utterance_list="librispeech_sample"
+    )
     loaders = {"train": data.train_dataloader(), "validation": data.val_dataloader()[0], "test": data.test_dataloader()}
     for split, loader in loaders.items():
         seen = 0
@@ -218,7 +220,7 @@ def test_a_folder_of_other_files_or_of_other_clips_is_left_alone(verb, whole, tr
         ((*given, "out=new", "mix.fresh_each_epoch=true"), "give mix.fresh_each_epoch=false"),
         (("clips", "data=clips", f"data.root={other}", "out=new"), "already consists of clips in files"),
         (("prepare", "data=clips", f"data.root={other}"), "needs no preparation"),
-        (("train", "data=clips"), "data.root=None: expected a folder"),
+        (("train", "data=clips"), "data=clips needs data.root=DIR"),
     ):
         code, _, err = verb(*arguments)
         assert code == 2, (arguments, err)

@@ -17,7 +17,7 @@ from tests.faults.conftest import FULL
 
 SAMPLES = np.random.default_rng(0).integers(-6000, 6000, 24_000).astype(np.int16)
 ODD = "speech/100/7/100-7-odd"
-PREPARE = ("prepare", *SMALL[:4])
+PREPARE = ("prepare", *SMALL[:4], "data.resample=false")
 
 
 def encoded(kind: str, subtype: str | None = None, samples: np.ndarray = SAMPLES, rate: int = RATE, **keys) -> bytes:

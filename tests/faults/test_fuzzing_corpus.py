@@ -1,16 +1,18 @@
 """Tables, lists, folders of clips and pools that are odd: every reader takes them, or refuses them with one line."""
 
 import hashlib
+import io
 import json
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import strategies
 
-from speaker_count.data import corpus, pool
+from speaker_count.data import corpus, manifest, pool
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.data.pool import Pool
 from speaker_count.data.wav_folder import WavFolder
@@ -108,6 +110,45 @@ def test_an_odd_list_of_utterances_is_read_or_refused_with_one_line(small, tmp_p
         assert listed is None or {*listed.utterances.to_pylist()} <= {"100-7-0000", "101-7-0000"}
 
     tries(number, drawn, read)
+
+
+MANIFEST = b"path,speaker,sex,split,start,end\na.flac,1,F,train,0,1.5\na.flac,2,M,test,1.5,\nb.wav,3,,dev,,\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "odd", "drawn"),
+    [(6000, partial(odd_bytes, MANIFEST), CHANGE), (2000, bytes, RANDOM)],
+    ids=["bytes", "random"],
+)
+def test_an_odd_manifest_is_read_or_refused_with_one_line(tmp_path, tries, number, odd, drawn):
+    for name in ("a.flac", "b.wav"):
+        (tmp_path / name).touch()
+    file = Rewritten(tmp_path / "m.csv")
+
+    def read(example):
+        file.put(odd(example))
+        listed = attempt(manifest.index, file.path)
+        if listed is not None:
+            assert len(listed.splits) == len(listed.sexes) == len(listed.speakers)
+            assert all(name.isprintable() for name in (*listed.speakers, *listed.paths.to_pylist()))
+
+    tries(number, drawn, read)
+
+
+def test_an_odd_manifest_in_parquet_is_read_or_refused_with_one_line(tmp_path, tries):
+    for name in ("a.flac", "b.wav"):
+        (tmp_path / name).touch()
+    table = pyarrow.csv.read_csv(io.BytesIO(MANIFEST))
+    file = Rewritten(tmp_path / "m.parquet")
+
+    def read(change):
+        content = parquet(odd_table(table, change))
+        if content is None:
+            return False
+        file.put(content)
+        return attempt(manifest.index, file.path)
+
+    tries(2000, CHANGE, read)
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def sweepers(tmp_path):
 
 def finished(folder):
     """Learning rate, seed and validation accuracy of the finished runs."""
-    results = [json.loads(path.read_text()) for path in folder.glob("multirun/default-folder-paper/*/result.json")]
+    results = [json.loads(path.read_text()) for path in folder.glob("multirun/default-folder-tree-paper/*/result.json")]
     return [(each["net"]["learning_rate"], each["seed"], each["last"]["validation"]["accuracy"]) for each in results]
 
 

@@ -65,7 +65,7 @@ def test_a_job_killed_by_the_system_is_named_and_does_not_affect_the_others(comm
     assert ": killed (SIGKILL, perhaps because memory ran out) (see " in line
     assert "killed" in Path(line.split("(see ")[1][:-1]).read_text()
     assert "1 of 3 runs failed" in done.stderr
-    folder = tmp_path / "multirun" / "default-folder-paper"
+    folder = tmp_path / "multirun" / "default-folder-tree-paper"
     finished = [name for name, run in runs(folder).items() if (run / "result.json").is_file()]
     assert [name[:2] for name in finished] == ["m3", "m5"]
 
@@ -101,7 +101,7 @@ def test_no_job_outlives_its_sweep(command, cache, tree, tmp_path, how):
         assert "Traceback" not in rest
         assert rest.endswith("interrupted: the same command resumes from the runs' last checkpoints\n")
     for name in trained:
-        with filelock.FileLock(tmp_path / "multirun" / "default-folder-paper" / f".{name}.lock", timeout=30):
+        with filelock.FileLock(tmp_path / "multirun" / "default-folder-tree-paper" / f".{name}.lock", timeout=30):
             pass  # a job holds it for as long as it lives
     again = command(*sweep[:-1], "trainer.max_epochs=2", "force=true", "mix.clips.train=96")
     assert again.returncode == 0, again.stderr

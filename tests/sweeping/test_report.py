@@ -26,7 +26,7 @@ def reported(tmp_path_factory, cache, tree) -> Path:
         sweep = ("train", "--multirun", *SMALL, f"data.root={tree}", "logger=csv", *nets)
         done = speaker_count(folder, cache, *sweep)
         assert done.returncode == 0, done.stderr
-    sweep = folder / "multirun" / "default-folder-paper"
+    sweep = folder / "multirun" / "default-folder-tree-paper"
     done = speaker_count(folder, cache, "report", sweep)
     assert done.returncode == 0, done.stderr
     (sweep / "report" / "printed.txt").write_text(done.stdout)
@@ -197,8 +197,9 @@ def test_without_the_corpus_the_rest_is_reported(verb, finished_sweep, tmp_path,
     monkeypatch.setenv("SPEAKER_COUNT_CACHE", str(tmp_path / "no pools"))
     code, out, err = verb("report", sweep)
     assert code == 0, err
-    assert "No baselines and nothing to listen to: the speech of data=folder is not among the pools" in out.replace(
-        "\n", " "
+    assert (
+        "No baselines and nothing to listen to: the speech of data=folder-tree is not among the pools"
+        in out.replace("\n", " ")
     )
     rows = rows_of(sweep, "results")
     assert [row["net"] for row in rows] == ["m3", "m5"]

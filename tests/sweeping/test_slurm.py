@@ -94,7 +94,7 @@ def test_a_sweep_waits_for_its_jobs_is_found_again_and_submits_only_what_is_unfi
     assert "model.learning_rate=-1: expected a number, at least 0 (on " in failed
     assert "| m3 " in rest
 
-    folders = list((tmp_path / "multirun" / "default-folder-paper").glob("m3-*"))
+    folders = list((tmp_path / "multirun" / "default-folder-tree-paper").glob("m3-*"))
     finished = [folder for folder in folders if (folder / "result.json").is_file()]
     assert len(folders) == 3
     assert len(finished) == 2
@@ -205,7 +205,7 @@ def test_a_folder_that_the_nodes_do_not_have_is_named(begun, slurm, tree, tmp_pa
     sweep = ("train", "--multirun", *SMALL, f"data.root={tree}", "model=m3", *SLURM)
     process = begun(*sweep, "+hydra.launcher.additional_parameters.hold=true")
     until(process, "submitted to Slurm")
-    folder = tmp_path / "multirun" / "default-folder-paper" / ".slurm"
+    folder = tmp_path / "multirun" / "default-folder-tree-paper" / ".slurm"
     folder.rename(tmp_path / "elsewhere")
     (job,) = slurm.ask("squeue", "-h", "-o", "%i").split()
     slurm.ask("scontrol", "release", job)

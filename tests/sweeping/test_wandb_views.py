@@ -28,7 +28,7 @@ def sweep(tmp_path_factory, cache, tree):
     offline = ("logger=wandb", "logger.mode=offline")
     done = speaker_count(folder, cache, "train", "--multirun", *SMALL, f"data.root={tree}", "model=m3,m5", *offline)
     assert done.returncode == 0, done.stderr
-    return folder / "multirun" / "default-folder-paper"
+    return folder / "multirun" / "default-folder-tree-paper"
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_the_report_has_nets_as_rows_and_corpora_and_mixes_as_columns(results):
             changed(m3, "5", 0.6),
         ]
     )
-    clips = ["demo (synthetic speech), paper", "folder, paper", "librispeech, level_blind"]
+    clips = ["demo (synthetic speech), paper", "folder-tree, paper", "librispeech, level_blind"]
     assert table(report, "Test accuracy") == [
         ["net", "in the paper", "parameters", *clips],
         ["m3", "M3", "5,923", "", "0.600", ""],

@@ -103,7 +103,7 @@ def test_a_sweep_of_such_runs_writes_each_folder_once(command, tree, tmp_path, l
         "train", "--multirun", *SMALL, f"data.root={tree}", "model=m3", "seed=0,1", *TWO, f"hydra/launcher={launcher}"
     )
     assert done.returncode == 0, done.stderr
-    folders = [path for path in (tmp_path / "multirun" / "default-folder-paper").iterdir() if path.is_dir()]
+    folders = [path for path in (tmp_path / "multirun" / "default-folder-tree-paper").iterdir() if path.is_dir()]
     assert len(folders) == 2
     for folder in folders:
         assert (folder / "train.log").read_text().count("epoch 2 of 2: ") == 1

@@ -40,7 +40,9 @@ def sweep(command, tree, tmp_path):
         "+logger.settings.api_key=hidden",
     )
     assert done.returncode == 0, done.stderr
-    return {path.name[:2]: path for path in (tmp_path / "multirun" / "default-folder-paper").iterdir() if path.is_dir()}
+    return {
+        path.name[:2]: path for path in (tmp_path / "multirun" / "default-folder-tree-paper").iterdir() if path.is_dir()
+    }
 
 
 def test_each_run_of_a_sweep_is_a_run_of_its_own_with_all_it_should_have(sweep):
@@ -64,7 +66,7 @@ def test_each_run_of_a_sweep_is_a_run_of_its_own_with_all_it_should_have(sweep):
 
         records = [json.loads(line) for line in inspect(run).splitlines()]
         about = next(record["run"] for record in records if record["type"] == "run")
-        assert (about["run_group"], about["job_type"]) == ("default-folder-paper", net)
+        assert (about["run_group"], about["job_type"]) == ("default-folder-tree-paper", net)
         assert {"folder", "paper"} <= set(about["tags"])
         history = [record["history"]["item"] for record in records if record["type"] == "history"]
         curve = [item["val/accuracy"] for item in history if "val/accuracy" in item]
