@@ -53,20 +53,20 @@ def scores(comparison: Comparison, suffix: str) -> Section:
     """Every net and baseline on the same test clips."""
     rows = [_score(comparison, entry) for entry in comparison.entries]
     seeds = any(len(net.results) > 1 for net in comparison.nets)
-    columns = {
-        "net": "",
-        "hears": "input",
-        **({"seeds": "seeds"} if seeds else {}),
-        "parameters": "parameters",
-        "minutes": "minutes",
-        "train accuracy": "train",
-        "validation accuracy": "validation",
+    columns = {  # the scores stand first: a telephone shows them beside the names
+        "net": "net",
         "test accuracy": "test accuracy [95 %]",
         **({"spread": "± over seeds"} if seeds else {}),
         "difference": "to the best net [95 %]",
         "distinguishable": "distinguishable",
-        "p-value": "McNemar p",
         "not better than": "does not beat",
+        "train accuracy": "train",
+        "validation accuracy": "validation",
+        "hears": "input",
+        **({"seeds": "seeds"} if seeds else {}),
+        "parameters": "parameters",
+        "minutes": "minutes",
+        "p-value": "McNemar p",
     }
     note = (
         "Scores at the last epoch. The interval resamples the few speakers of the test split, not its many clips. "
