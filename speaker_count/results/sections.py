@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from speaker_count.labels import SPLITS, metric_key
-from speaker_count.results import figures, statistics, tables
+from speaker_count.results import figures, search, statistics, tables
 from speaker_count.results.answer import answer
 from speaker_count.results.comparison import Comparison, Entry
 from speaker_count.results.page import Card, Cards, Figure, Section, Table, Text, sound
@@ -88,7 +88,22 @@ def scores(comparison: Comparison, suffix: str) -> Section:
         kinds = {net.name: net.kind for net in comparison.scored}
         caption = "Accuracy against parameters and against training time."
         blocks.append(Figure(f"cost{suffix}", caption, partial(figures.against_cost, points, kinds)))
-    return Section("Scores", blocks)
+    return Section("Scores", blocks + _search(comparison, suffix))
+
+
+def _search(comparison: Comparison, suffix: str) -> list[Any]:
+    """Scores against the parameters that a sweep varies; nothing if its runs differ in net and seed alone."""
+    found = search.search([result for net in comparison.nets for result in net.results])
+    if not found.parameters:
+        return []
+    caption = (
+        "Validation accuracy at the last epoch against what the runs vary beside net and seed; each point is a run."
+    )
+    if len(found.parameters) > 1:
+        caption += " In each panel, the parameters of the other panels vary too."
+    if found.crowded:
+        caption += f" Left out, with too many values: {', '.join(found.crowded)}."
+    return [Figure(f"parameters{suffix}", caption, partial(search.draw, found))]
 
 
 def _score(comparison: Comparison, entry: Entry) -> Row:
