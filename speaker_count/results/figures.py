@@ -285,7 +285,7 @@ def reliability(nets: Mapping[str, Calibration]) -> Figure:
     below.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="perfect calibration")
     for number, (net, calibration) in enumerate(nets.items()):
         style = {"color": PALETTE[number], "linestyle": STYLES[number % len(STYLES)]}
-        label = f"{net}: expected calibration error {calibration.error:.3f}"
+        label = axes.wrapped(f"{net}: expected calibration error {calibration.error:.3f}", 50)
         below.plot(calibration.confidence, calibration.accuracy, marker=MARKERS[number], label=label, **style)
         edges = np.linspace(0, 1, len(calibration.share) + 1)
         above.stairs(calibration.share, edges, **style)
