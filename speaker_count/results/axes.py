@@ -66,7 +66,7 @@ def name_points(panel: Axes, points: Mapping[str, tuple[float, float]], most: in
             text.set_in_layout(False)
             box = text.get_window_extent()
             is_inside = panel.bbox.x0 <= box.x0 and box.x1 <= panel.bbox.x1
-            covers = box.count_contains(dots) > 0 or box.count_overlaps(taken) > 0
+            covers = box.padded(5).count_contains(dots) > 0 or box.count_overlaps(taken) > 0
             if is_inside and not covers:
                 taken.append(box)
                 break

@@ -162,7 +162,7 @@ def curves(nets: Mapping[str, Histories], printed: Mapping[str, Mapping[str, flo
             ):
                 _band(panel, seeds, metric_key(split, metric), name, color, line)
                 _the_paper_s(panel, (printed or {}).get(net, {}), f"{split}_{metric}", name, color)
-            panel.set(title=axes.wrapped(f"{net}: {metric}", 40), ylabel=metric)
+            panel.set(title=axes.wrapped(f"{net}: {metric}", 34), ylabel=metric)
         row[0].legend(fontsize=7)
     for panel in panels[-1]:
         panel.set_xlabel("epoch")
