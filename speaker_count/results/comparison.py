@@ -1,7 +1,10 @@
 """Nets on the same clips: which is best, by how much, and whether the difference may be chance."""
 
 import csv
+import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +18,18 @@ from speaker_count.results import predictions, statistics, tables
 from speaker_count.results.record import RunResult
 from speaker_count.results.statistics import Interval
 
+LONGEST_NAME = 40  # characters
+NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d*)?(e[+-]?\d{1,3})?")
+LONG_NUMBER = re.compile(r"(?<==)-?\d+\.\d{5,}(e[+-]?\d+)?(?=$| )")  # as searches draw them
+
 
 @dataclass
 class Entry:
     """A net with the runs of all its seeds; or a baseline, which has neither results nor histories.
 
     Attributes:
-        name: name of the net, with the overrides that distinguish it.
+        name: name of the net, with the overrides that distinguish it, or with their hash if they are long.
+        changes: these overrides.
         kind: `waveform`, `spectrogram` or `baseline`.
         hears: its input, in words.
         results: one for each seed, in order of the seeds.
@@ -38,6 +46,7 @@ class Entry:
 
     name: str
     kind: str
+    changes: str = ""
     paper_name: str | None = None
     hears: str = ""
     results: list[RunResult] = field(default_factory=list)
@@ -131,6 +140,13 @@ class Comparison:
         }
 
 
+def foremost(nets: Sequence[Entry], most: int) -> list[Entry]:
+    """The nets with curves, at most so many as a figure has space for: those of the best test accuracy, in order."""
+    nets = [net for net in nets if any(net.histories)]
+    ranked = sorted(nets, key=lambda net: -(net.mean("test", "accuracy") or 0))
+    return [net for net in nets if net in ranked[:most]]
+
+
 def compare(folders: Mapping[Path, RunResult]) -> Comparison:
     """Put runs on the same clips side by side, seeds of the same net together.
 
@@ -143,28 +159,51 @@ def compare(folders: Mapping[Path, RunResult]) -> Comparison:
         # runs that differ only in the seed are one net
         key = json.dumps([result.model, result.epochs, result.net, result.changes], sort_keys=True)
         by_net.setdefault(key, []).append((folder, result))
-    runs = sorted(by_net.values(), key=lambda seeds: (*_place(order, seeds[0][1].model), seeds[0][1].changes))
+    runs = sorted(by_net.values(), key=lambda seeds: (*_place(order, seeds[0][1].model), _by_size(seeds[0][1])))
     comparison = Comparison([])
     for seeds, changes in zip(runs, tables.differing([seeds[0][1] for seeds in runs]), strict=True):
         result = seeds[0][1]
         entry = Entry(
-            name=f"{result.model} {changes}".strip(),
+            name=f"{result.model} {LONG_NUMBER.sub(_rounded, changes)}".strip(),
             kind=result.kind,
+            changes=changes,
             hears=f"the {result.kind}",
             paper_name=result.paper_name,
             results=[each for _, each in seeds],
             histories=[read_metrics(folder / "metrics.csv") for folder, _ in seeds],
         )
-        while any(entry.name == other.name for other in comparison.entries):
-            entry.name += " *"  # the difference is not in the overrides but, say, in the user's own config
         for folder, _ in seeds:
             _add_predictions(comparison, entry, folder)
         comparison.entries.append(entry)
+    _name_apart(comparison.entries)
     return comparison
+
+
+def _rounded(found: re.Match[str]) -> str:
+    return f"{float(found[0]):.4g}"
+
+
+def _name_apart(entries: Sequence[Entry]) -> None:
+    """Give each net a name of its own: where one is too long for a sentence or a figure, a hash of the overrides."""
+    too_long = any(len(entry.name) > LONGEST_NAME for entry in entries)
+    taken: set[str] = set()
+    for entry in entries:
+        if too_long and entry.changes:  # as in the names of run folders
+            overrides = "\n".join(entry.results[0].changes)
+            entry.name = f"{entry.model} {hashlib.sha256(overrides.encode()).hexdigest()[:6]}"
+        while entry.name in taken:
+            entry.name += " *"  # the difference is not in the overrides but, say, in the user's own config
+        taken.add(entry.name)
 
 
 def _place(order: Sequence[str], model: str) -> tuple[int, str]:
     return (order.index(model) if model in order else len(order)), model
+
+
+def _by_size(result: RunResult) -> list[tuple[str, float, str]]:
+    """A key that sorts runs by the values of their overrides: 3e-5 comes before 1e-4."""
+    parted = (change.partition("=") for change in result.changes)
+    return [(key, float(value) if NUMBER.fullmatch(value) else math.inf, value) for key, _, value in parted]
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from speaker_count import files
 from speaker_count.labels import FULL_SCALE, metric_key
+from speaker_count.results import axes
 from speaker_count.results.statistics import Calibration, Interval
 
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW = (
@@ -32,6 +33,7 @@ INK = "#1f2328"  # of text and axes; on a page, the colour of its text
 ON_PAGE = "<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){svg{color:#e6edf3}}</style>"
 GREY = "#8c959f"
 MARKERS = "osD^vP*X"
+MOST_NAMES = 12  # at the points of a figure
 STYLE: dict[str, Any] = {
     "figure.constrained_layout.use": True,
     "figure.facecolor": "none",
@@ -116,19 +118,19 @@ def thumbnail(waveform: np.ndarray, sample_rate: int) -> str:
 
 def counts(by_split: Mapping[str, Mapping[str, int]], height: float = 2.6) -> Figure:
     """How many clips have each number of speakers, one panel per split."""
-    figure, axes = new(1, len(by_split), height=height, sharex=True)
-    for panel, (split, numbers) in zip(axes[0], by_split.items(), strict=True):
+    figure, panels = new(1, len(by_split), height=height, sharex=True)
+    for panel, (split, numbers) in zip(panels[0], by_split.items(), strict=True):
         _bars(panel, numbers, split)
         panel.set_xlabel("speakers")
-    axes[0][0].set_ylabel("clips")
+    panels[0][0].set_ylabel("clips")
     return figure
 
 
 def sexes(by_split: Mapping[str, Sequence[Mapping[str, int]]]) -> Figure:
     """How many clips have each composition by sex: one row per split, one column per number of speakers."""
     columns = max(map(len, by_split.values()))
-    figure, axes = new(len(by_split), columns, height=2 * len(by_split))
-    for row, (split, by_count) in zip(axes, by_split.items(), strict=True):
+    figure, panels = new(len(by_split), columns, height=2 * len(by_split))
+    for row, (split, by_count) in zip(panels, by_split.items(), strict=True):
         for panel, numbers in zip(row, by_count, strict=True):
             _bars(panel, numbers, split)
         row[0].set_ylabel("clips")
@@ -148,25 +150,31 @@ def curves(nets: Mapping[str, Histories], printed: Mapping[str, Mapping[str, flo
     """Training and validation loss and accuracy after each epoch, one row per net.
 
     Args:
-        printed: by net, the paper's figures at the last epoch (`train_loss`, ...), drawn as crosses.
+        printed: by net, the paper's figures (`train_loss`, ...): crosses at its `epoch`, or a line across all epochs
+            where it does not say at which epoch it had them.
     """
-    figure, axes = new(len(nets), 2, height=2.3 * len(nets) + 0.3, sharex="row")
-    for row, (net, seeds) in zip(axes, nets.items(), strict=True):
+    figure, panels = new(len(nets), 2, height=2.3 * len(nets) + 0.3, sharex="row")
+    for row, (net, seeds) in zip(panels, nets.items(), strict=True):
         for panel, metric in zip(row, ("loss", "accuracy"), strict=True):
             for split, name, color, line in (
                 ("train", "training", BLUE, "-"),
                 ("validation", "validation", ORANGE, "--"),
             ):
                 _band(panel, seeds, metric_key(split, metric), name, color, line)
-                value = (printed or {}).get(net, {}).get(f"{split}_{metric}")
-                if value is not None:
-                    last = max((history[-1]["epoch"] for history in seeds if history), default=10)
-                    panel.plot(last, value, "x", color=color, markersize=8, label=f"{name}, the paper")
-            panel.set(title=f"{net}: {metric}", ylabel=metric)
+                _the_paper_s(panel, (printed or {}).get(net, {}), f"{split}_{metric}", name, color)
+            panel.set(title=axes.wrapped(f"{net}: {metric}", 34), ylabel=metric)
         row[0].legend(fontsize=7)
-    for panel in axes[-1]:
+    for panel in panels[-1]:
         panel.set_xlabel("epoch")
     return figure
+
+
+def _the_paper_s(panel: Axes, printed: Mapping[str, float], key: str, name: str, color: str) -> None:
+    """The paper's figure where the paper has it: at an epoch, or at some epoch, as its best."""
+    if key in printed and "epoch" in printed:
+        panel.plot(printed["epoch"], printed[key], "x", color=color, markersize=8, label=f"{name}, the paper")
+    elif key in printed:
+        panel.axhline(printed[key], color=color, linestyle=":", label=f"{name}, the paper's best")
 
 
 def side_by_side(nets: Mapping[str, Histories], metrics: Sequence[tuple[str, str]], height: float = 3) -> Figure:
@@ -175,13 +183,13 @@ def side_by_side(nets: Mapping[str, Histories], metrics: Sequence[tuple[str, str
     Args:
         metrics: columns of metrics.csv and their labels.
     """
-    figure, axes = new(1, len(metrics), width=8, height=height)
-    for panel, (column, label) in zip(axes[0], metrics, strict=True):
+    figure, panels = new(1, len(metrics), width=8, height=height)
+    for panel, (column, label) in zip(panels[0], metrics, strict=True):
         for number, (net, seeds) in enumerate(nets.items()):
             line = STYLES[number // len(PALETTE) % len(STYLES)] if number >= len(PALETTE) else STYLES[number % 2]
-            _band(panel, seeds, column, net, PALETTE[number % len(PALETTE)], line)
+            _band(panel, seeds, column, axes.wrapped(net, 36), PALETTE[number % len(PALETTE)], line)
         panel.set(xlabel="epoch", ylabel=label)
-    axes[0][-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    panels[0][-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
@@ -205,7 +213,7 @@ def intervals(values: Mapping[str, Interval], label: str, kinds: Mapping[str, st
     for line, (name, value) in enumerate(values.items()):
         color, marker = KINDS[kinds[name] if kinds else "waveform"]
         panel.errorbar(value.value, line, xerr=_reach(value), capsize=3, linestyle="", color=color, marker=marker)
-    panel.set_yticks(range(len(values)), list(values))
+    panel.set_yticks(range(len(values)), [axes.wrapped(name, 36) for name in values])
     panel.set(xlabel=label, ylim=(len(values) - 0.5, -0.5))
     if kinds:
         _legend_of_kinds(panel, kinds, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -213,22 +221,27 @@ def intervals(values: Mapping[str, Interval], label: str, kinds: Mapping[str, st
 
 
 def against_cost(points: Mapping[str, tuple[float, float, Interval]], kinds: Mapping[str, str]) -> Figure:
-    """Accuracy against parameters and against training time.
+    """Accuracy against parameters and against training time; names stand at the best nets, where there is space.
 
     Args:
         points: by net, parameters, minutes and accuracy.
     """
-    figure, axes = new(1, 2, width=8, sharey=True)
-    for panel, column, label in ((axes[0][0], 0, "trainable parameters"), (axes[0][1], 1, "training time (minutes)")):
-        for name, point in points.items():
+    figure, panels = new(1, 2, width=8, height=3.4, sharey=True)
+    costs = {name: (parameters, minutes) for name, (parameters, minutes, _) in points.items()}
+    for column, label in enumerate(("trainable parameters", "training time (minutes)")):
+        panel = panels[0][column]
+        for name, (*_, value) in points.items():
             color, marker = KINDS[kinds[name]]
-            place, value = point[column], point[2]
-            panel.errorbar(place, value.value, yerr=_reach(value), capsize=2, linestyle="", color=color, marker=marker)
-            panel.annotate(name, (place, value.value), (5, 4), textcoords="offset points", fontsize=7, color=INK)
-        panel.set(xscale="log", xlabel=label)
+            at = (costs[name][column], value.value)
+            panel.errorbar(*at, yerr=_reach(value), capsize=2, linestyle="", color=color, marker=marker)
+        axes.scale_x(panel, [cost[column] for cost in costs.values()])
+        panel.set_xlabel(label)
         panel.margins(x=0.15)
-    _legend_of_kinds(axes[0][1], kinds)
-    axes[0][0].set_ylabel("test accuracy")
+    _legend_of_kinds(panels[0][1], kinds, loc="center left", bbox_to_anchor=(1, 0.5))
+    panels[0][0].set_ylabel("test accuracy")
+    best = sorted(points, key=lambda name: -points[name][2].value)
+    for column, panel in enumerate(panels[0]):
+        axes.name_points(panel, {name: (costs[name][column], points[name][2].value) for name in best}, MOST_NAMES)
     return figure
 
 
@@ -247,17 +260,17 @@ def confusions(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> Figu
     """A confusion matrix for each net: true classes in rows, each row as shares of its clips."""
     columns = min(4, len(matrices))
     rows = -(-len(matrices) // columns)
-    figure, axes = new(rows, columns, width=2 * columns + 0.8, height=2.1 * rows + 0.3)
-    for panel in axes.flat[len(matrices) :]:
+    figure, panels = new(rows, columns, width=2 * columns + 0.8, height=2.1 * rows + 0.3)
+    for panel in panels.flat[len(matrices) :]:
         panel.set_visible(False)
-    for number, (panel, (net, matrix)) in enumerate(zip(axes.flat, matrices.items(), strict=False)):
+    for number, (panel, (net, matrix)) in enumerate(zip(panels.flat, matrices.items(), strict=False)):
         shares = np.asarray(matrix) / np.maximum(1, np.sum(matrix, axis=1, keepdims=True))
         panel.imshow(shares, cmap="cividis", vmin=0, vmax=1)
         for (row, column), share in np.ndenumerate(shares):
             panel.text(column, row, f"{share:.2f}", ha="center", va="center", color="black" if share > 0.5 else "white")
         panel.set_xticks(range(len(names)), names)
         panel.set_yticks(range(len(names)), names)
-        panel.set_title(net)
+        panel.set_title(axes.wrapped(net, 24), fontsize=9)
         panel.grid(visible=False)
         if number % columns == 0:
             panel.set_ylabel("speakers, true")
@@ -272,7 +285,7 @@ def reliability(nets: Mapping[str, Calibration]) -> Figure:
     below.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="perfect calibration")
     for number, (net, calibration) in enumerate(nets.items()):
         style = {"color": PALETTE[number], "linestyle": STYLES[number % len(STYLES)]}
-        label = f"{net}: expected calibration error {calibration.error:.3f}"
+        label = axes.wrapped(f"{net}: expected calibration error {calibration.error:.3f}", 50)
         below.plot(calibration.confidence, calibration.accuracy, marker=MARKERS[number], label=label, **style)
         edges = np.linspace(0, 1, len(calibration.share) + 1)
         above.stairs(calibration.share, edges, **style)

@@ -13,6 +13,7 @@ from speaker_count.results.page import Card, Cards, Figure, Table, sound
 from speaker_count.results.sections import Facts
 
 HEARD = 0.3  # a speaker who is active for less of a clip is not really heard
+MOST_MATRICES = 24  # of nets, in a figure
 LOUDNESS_STEPS = (0, 3, 6, 10, 15, np.inf)  # dB between the loudest and the quietest voice
 
 
@@ -50,10 +51,12 @@ def where(comparison: Comparison, facts: Facts | None, suffix: str) -> list[Any]
     if best is None:
         return []
     names = [str(count) for count in best.results[0].counts]
-    matrices = {
-        net.name: np.sum([result.last.test["confusion"] for result in net.results], axis=0) for net in comparison.nets
-    }
+    shown = comparison.scored[:MOST_MATRICES]
+    nets = [net for net in comparison.nets if net in shown]
+    matrices = {net.name: np.sum([result.last.test["confusion"] for result in net.results], axis=0) for net in nets}
     caption = "Confusion matrices on the test clips, as shares of each true number of speakers."
+    if len(shown) < len(comparison.scored):
+        caption += f" Only the {MOST_MATRICES} best nets are shown."
     blocks: list[Any] = [Figure(f"confusion{suffix}", caption, partial(figures.confusions, matrices, names))]
     rows = []
     for name, title, members in _groups(comparison, facts):

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import wave
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from matplotlib.figure import Figure as Drawing
 from speaker_count import files
 from speaker_count.errors import printable
 from speaker_count.results import figures, tables
+
+BREAKS = re.compile(r"(?<=[_=])|(?<=[a-z]\.)")  # where a narrow column breaks the name of a key, rather than its value
 
 
 @dataclass
@@ -129,4 +132,4 @@ def _page(title: str, sections: Sequence[Section], footer: Sequence[tuple[str, s
         finalize=lambda value: printable(value) if isinstance(value, str) else value,
     )
     template = environment.get_template("page.html.jinja")
-    return template.render(title=title, sections=sections, footer=footer, cells=tables.cells)
+    return template.render(title=title, sections=sections, footer=footer, cells=tables.cells, pieces=BREAKS.split)

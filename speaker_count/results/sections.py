@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from speaker_count.labels import SPLITS, metric_key
-from speaker_count.results import figures, statistics, tables
+from speaker_count.results import figures, search, statistics, tables
 from speaker_count.results.answer import answer
-from speaker_count.results.comparison import Comparison, Entry
+from speaker_count.results.comparison import Comparison, Entry, foremost
 from speaker_count.results.page import Card, Cards, Figure, Section, Table, Text, sound
 from speaker_count.results.tables import Row
+
+MOST_NETS = 12  # with curves in a figure
 
 
 @dataclass
@@ -53,25 +55,31 @@ def scores(comparison: Comparison, suffix: str) -> Section:
     """Every net and baseline on the same test clips."""
     rows = [_score(comparison, entry) for entry in comparison.entries]
     seeds = any(len(net.results) > 1 for net in comparison.nets)
-    columns = {
-        "net": "",
-        "hears": "input",
-        **({"seeds": "seeds"} if seeds else {}),
-        "parameters": "parameters",
-        "minutes": "minutes",
-        "train accuracy": "train",
-        "validation accuracy": "validation",
+    shortened = not all(net.name.startswith(f"{net.model} {net.changes}".strip()) for net in comparison.nets)
+    columns = {  # the scores stand first: a telephone shows them beside the names
+        "net": "net",
         "test accuracy": "test accuracy [95 %]",
         **({"spread": "± over seeds"} if seeds else {}),
         "difference": "to the best net [95 %]",
         "distinguishable": "distinguishable",
-        "p-value": "McNemar p",
         "not better than": "does not beat",
+        "train accuracy": "train",
+        "validation accuracy": "validation",
+        "hears": "input",
+        **({"seeds": "seeds"} if seeds else {}),
+        "parameters": "parameters",
+        "minutes": "minutes",
+        "p-value": "McNemar p",
+        **({"changes": "overrides"} if shortened else {}),
     }
     note = (
         "Scores at the last epoch. The interval resamples the few speakers of the test split, not its many clips. "
         "McNemar's p assumes that clips are independent, which they are not."
     )
+    if shortened:
+        note += (
+            " Names have long overrides shortened, or the first letters of the hash at the end of their run folders."
+        )
     screen = {"net": "net", "validation accuracy": "val", "test accuracy": "test [95 %]"}  # 80 columns of a terminal
     screen |= {"difference": "to the best net [95 %]"}
     blocks: list[Any] = [Table(f"results{suffix}", "Accuracy on the test clips", rows, columns, note, screen)]
@@ -88,7 +96,22 @@ def scores(comparison: Comparison, suffix: str) -> Section:
         kinds = {net.name: net.kind for net in comparison.scored}
         caption = "Accuracy against parameters and against training time."
         blocks.append(Figure(f"cost{suffix}", caption, partial(figures.against_cost, points, kinds)))
-    return Section("Scores", blocks)
+    return Section("Scores", blocks + _search(comparison, suffix))
+
+
+def _search(comparison: Comparison, suffix: str) -> list[Any]:
+    """Scores against the parameters that a sweep varies; nothing if its runs differ in net and seed alone."""
+    found = search.search([result for net in comparison.nets for result in net.results])
+    if not found.parameters:
+        return []
+    caption = (
+        "Validation accuracy at the last epoch against what the runs vary beside net and seed; each point is a run."
+    )
+    if len(found.parameters) > 1:
+        caption += " In each panel, the parameters of the other panels vary too."
+    if found.crowded:
+        caption += f" Left out, with too many values: {', '.join(found.crowded)}."
+    return [Figure(f"parameters{suffix}", caption, partial(search.draw, found))]
 
 
 def _score(comparison: Comparison, entry: Entry) -> Row:
@@ -96,6 +119,7 @@ def _score(comparison: Comparison, entry: Entry) -> Row:
     apart = {True: "yes", False: "no"}[entry.distinguishable] if entry.difference else None
     return {
         "net": entry.name,
+        "changes": entry.changes,
         "hears": entry.hears,
         "seeds": len(entry.results) or None,
         "parameters": entry.results[0].parameters if entry.results else None,
@@ -177,26 +201,32 @@ def curves(comparison: Comparison, suffix: str) -> list[Any]:
         ("waveform", "figures_22_29", "Figures 22-29: loss and accuracy of the waveform nets"),
         ("spectrogram", "figures_30_35", "Figures 30-35: loss and accuracy of the spectrogram nets"),
     ):
-        nets = {net.name: net for net in comparison.nets if net.kind == kind and any(net.histories)}
+        nets = foremost([net for net in comparison.nets if net.kind == kind], MOST_NETS)
         if nets:
-            histories = {name: net.histories for name, net in nets.items()}
-            printed = {name: tables.paper().get(net.model, {}) for name, net in nets.items()}
-            caption = f"{title}, after each epoch; crosses are the paper's figures."
+            histories = {net.name: net.histories for net in nets}
+            printed = {net.name: tables.paper().get(net.model, {}) for net in nets}
+            theirs = "crosses" if kind == "waveform" else "dotted lines"
+            caption = f"{title}, after each epoch; {theirs} are the paper's figures{_left_out(comparison, kind)}."
             blocks.append(Figure(name + suffix, caption, partial(figures.curves, histories, printed)))
     metrics = tuple((metric_key("validation", metric), f"validation {metric}") for metric in ("accuracy", "loss"))
-    pair = {net.name: net.histories for net in comparison.nets if net.model in ("m5", "spec_2") and any(net.histories)}
-    if len(pair) > 1:
+    pair = [foremost([net for net in comparison.nets if net.model == model], 1) for model in ("m5", "spec_2")]
+    if all(pair):
         caption = "Figures 37 and 38: M5 beside Architecture 1 (spec_2)."
-        blocks.append(Figure(f"figures_37_38{suffix}", caption, partial(figures.side_by_side, pair, metrics)))
-    everyone = {net.name: net.histories for net in comparison.nets if any(net.histories)}
-    if len(everyone) > 1:
-        caption = "All nets side by side" + (
-            "; bands reach from the lowest seed to the highest."
-            if any(len(net.results) > 1 for net in comparison.nets)
-            else "."
-        )
-        blocks.append(Figure(f"curves{suffix}", caption, partial(figures.side_by_side, everyone, metrics, height=3.4)))
+        histories = {net.name: net.histories for (net,) in pair}
+        blocks.append(Figure(f"figures_37_38{suffix}", caption, partial(figures.side_by_side, histories, metrics)))
+    shown = foremost(comparison.nets, MOST_NETS)
+    if len(shown) > 1:
+        bands = "; bands reach from the lowest seed to the highest" * any(len(net.results) > 1 for net in shown)
+        caption = f"All nets side by side{bands}{_left_out(comparison)}."
+        histories = {net.name: net.histories for net in shown}
+        blocks.append(Figure(f"curves{suffix}", caption, partial(figures.side_by_side, histories, metrics, height=3.4)))
     return blocks
+
+
+def _left_out(comparison: Comparison, kind: str | None = None) -> str:
+    """What a caption says of the nets for which a figure has no space."""
+    nets = [net for net in comparison.nets if kind in (None, net.kind) and any(net.histories)]
+    return f"; only the {MOST_NETS} nets with the best test accuracy of {len(nets)}" * (len(nets) > MOST_NETS)
 
 
 def clips(facts: Facts, suffix: str) -> list[Any]:

@@ -1,5 +1,6 @@
 import csv
 import html.parser
+import io
 import json
 import re
 import shutil
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from speaker_count.data import baselines
 from speaker_count.results import tables
@@ -143,6 +145,45 @@ def test_the_page_in_a_browser(reported, scheme, width):
             assert rows == len(rows_of(reported, table.stem)), table.stem
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
         assert dark == (scheme == "dark")
+        browser.close()
+
+
+def colour_at_the_edge(page, box) -> tuple[int, ...]:
+    """The colour of the page just within the right edge of a box, below its last line of text."""
+    image = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+    return image.getpixel((round(box["x"] + box["width"]) - 6, round(box["y"] + box["height"]) - 4))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_tables_take_the_window_s_width_and_keep_their_first_column(reported, scheme):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for width in (360, 800, 1280, 1920):
+            page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+            page.goto((reported / "report" / "index.html").as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            for table in page.locator(".wide").all():
+                inner, outer = table.evaluate("e => [e.firstElementChild.getBoundingClientRect().width, e.clientWidth]")
+                assert outer >= min(inner - 1, width - 33)  # no table is cut where there is space
+                assert width < 1900 or outer >= inner - 1
+            scores = page.locator("#table-results")
+            frame, score = scores.locator("xpath=.."), scores.locator("tbody td").first.bounding_box()
+            box = frame.bounding_box()
+            assert re.fullmatch(r"0\.\d+ \[.*\]", scores.locator("tbody td").first.inner_text())
+            assert score["x"] + score["width"] <= width  # also on a telephone
+            hidden = frame.evaluate("e => e.scrollWidth - e.clientWidth")
+            assert (hidden > 0) if width < 1000 else (width < 1900 or hidden == 0)
+            paper = (255, 255, 255) if scheme == "light" else (13, 17, 23)
+            assert (colour_at_the_edge(page, box) != paper) == (hidden > 0)  # a shadow: there is more
+            frame.evaluate("e => e.scrollTo(e.scrollWidth, 0)")
+            assert colour_at_the_edge(page, box) == paper
+            for name in scores.locator("tr > :first-child").all():
+                assert name.bounding_box()["x"] == pytest.approx(box["x"], abs=1)
+                assert name.evaluate("e => getComputedStyle(e).backgroundColor") == f"rgb{paper}"
+            page.close()
         browser.close()
 
 
