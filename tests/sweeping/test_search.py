@@ -61,7 +61,7 @@ def test_an_interrupted_search_resumes_and_asks_for_what_an_undisturbed_one_does
 def test_trials_run_side_by_side_and_equal_ones_once(search, tmp_path):
     done = search("hydra.sweeper.n_trials=6", "hydra.sweeper.params={seed: 'range(0,2)'}", "optimized_metric=val/loss")
     assert done.returncode == 0, done.stderr
-    folder = tmp_path / "multirun" / "default-folder-paper"
+    folder = tmp_path / "multirun" / "default-folder-tree-paper"
     assert sorted(path.parent.name for path in folder.glob("*/result.json")) == [
         path.name for path in sorted(folder.iterdir()) if path.is_dir()
     ]
@@ -82,7 +82,7 @@ def test_a_trial_that_diverges_fails_for_good_and_the_others_count(search, tmp_p
     done = search(*ask)
     assert done.returncode == 1
     assert "the run diverged" in done.stderr
-    folder = tmp_path / "multirun" / "default-folder-paper"
+    folder = tmp_path / "multirun" / "default-folder-tree-paper"
     states = {trial.params["model.learning_rate"]: trial.state.name for trial in study_of(folder).trials}
     assert states == {"0.0001": "COMPLETE", "1e+30": "FAIL"}
     assert "with model.learning_rate=0.0001" in done.stdout
@@ -121,7 +121,7 @@ def test_what_cannot_be_searched_is_one_line_before_the_first_trial(search, tmp_
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(line)
     assert len(done.stderr.splitlines()) == 1
-    assert not list(tmp_path.glob("multirun/default-folder-paper/m3-*"))
+    assert not list(tmp_path.glob("multirun/default-folder-tree-paper/m3-*"))
 
 
 def test_a_storage_that_another_process_holds_is_one_line(search, tmp_path):

@@ -133,7 +133,7 @@ def test_a_search_has_its_trials_on_the_cluster(begun, slurm, tree, tmp_path):
     assert "submitted to Slurm: 2 jobs" not in rest
     assert rest.count("submitted to Slurm: 1 job") <= 1
     assert "best of 3 trials: m3-seed0-" in rest
-    assert len(list((tmp_path / "multirun" / "default-folder-paper").glob("m3-*/result.json"))) == 3
+    assert len(list((tmp_path / "multirun" / "default-folder-tree-paper").glob("m3-*/result.json"))) == 3
 
 
 LONG = ("train", "--multirun", *SMALL[:4], "model=spec_2", "evaluate_train=false", "mix.clips.train=1600")

@@ -4,7 +4,6 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from speaker_count import labels
 from speaker_count.compose import compose
 from speaker_count.errors import UserError
 from speaker_count.training.counters import WaveformCounter
@@ -85,9 +84,3 @@ def test_checkpoint_of_another_net_or_none_at_all_is_refused(make_data, trainer,
     for path in (tmp_path / "cut.ckpt", tmp_path / "none.ckpt"):
         with pytest.raises(UserError, match="cannot read the checkpoint"):
             load_weights(module, path)
-
-
-def test_labels():
-    counts = [1, 3, 7]
-    assert labels.class_of(torch.tensor([7, 1, 3, 3]), counts).tolist() == [2, 0, 1, 1]
-    assert labels.class_names([1, 2]) == ["1 speaker", "2 speakers"]

@@ -129,7 +129,7 @@ def test_wandb_agent_runs_a_sweep_as_the_documentation_says(cache, tree, tmp_pat
             capture_output=True,
             text=True,
         )
-    (result,) = (tmp_path / "multirun").glob("single-folder-paper/m3-seed0-*/result.json")
+    (result,) = (tmp_path / "multirun").glob("single-folder-tree-paper/m3-seed0-*/result.json")
     assert json.loads(result.read_text())["net"]["learning_rate"] == 0.001, done.stdout + done.stderr
     logged = json.loads(inspect(result.parent, "--summary"))
     assert logged["run_id"] == (result.parent / "wandb" / "run-id").read_text() == "agents01"
@@ -165,7 +165,7 @@ def test_a_sweep_without_a_logger(command, tree, tmp_path):
     run = ("train", "--multirun", *SMALL, f"data.root={tree}", "trainer.max_epochs=1", "model=m3")
     done = command(*run, "~logger", "threads=1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(list(tmp_path.glob("multirun/default-folder-paper/m3-seed0-*/result.json"))) == 1
+    assert len(list(tmp_path.glob("multirun/default-folder-tree-paper/m3-seed0-*/result.json"))) == 1
 
 
 def test_tensorboard_s_curves_lie_in_the_run_s_folder(command, tree, tmp_path):
