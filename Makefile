@@ -10,7 +10,7 @@ ifdef LIBRISPEECH
 export LIBRISPEECH := $(abspath $(LIBRISPEECH))
 endif
 
-.PHONY: help install demo sweep reproduce test test-faults coverage audit lint bench lock
+.PHONY: help install demo sweep reproduce test test-faults coverage mutation audit lint bench lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -55,6 +55,11 @@ coverage: .venv/installed  ## how much of the package the tests reach, by lines 
 	-$(MAKE) --no-print-directory test test-faults PYTEST="$(BIN)/coverage run -m pytest"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+mutation: export OMP_NUM_THREADS := 1
+mutation: .venv/installed  ## how many of a thousand small faults in the core the tests notice (an hour)
+	$(BIN)/mutmut run
+	$(BIN)/mutmut export-cicd-stats && cat mutants/mutmut-cicd-stats.json
 
 audit: .venv/installed  ## known advisories, licences and a bill of materials of all dependencies
 	$(BIN)/python -m tests.audit
