@@ -23,17 +23,15 @@ def metric_key(split: str, metric: str) -> str:
     return f"{METRIC_PREFIXES[split]}/{metric}"
 
 
-def metric_keys(counts: Sequence[int], evaluate_train: bool) -> list[str]:
-    """The keys of every metric that a run logs after an epoch, and of the test clips after the last one.
+def metric_keys(counts: Sequence[int], splits: Sequence[str]) -> list[str]:
+    """The keys of every metric that Lightning logs of some splits.
 
     Args:
         counts: the numbers of speakers that the net distinguishes.
-        evaluate_train: there is a pass over the training clips, too.
+        splits: `running` among them, where only the accuracy and the loss are known.
     """
-    evaluated = ("validation", "test", "train") if evaluate_train else ("validation", "test")
     names = ("accuracy", "loss", "mae", *(f"accuracy_{count}" for count in counts))
-    running = [metric_key("running", name) for name in ("accuracy", "loss")]
-    return [metric_key(split, name) for split in evaluated for name in names] + running
+    return [metric_key(split, name) for split in splits for name in (names[:2] if split == "running" else names)]
 
 
 def metrics_of(logged: Mapping[str, Value], split: str) -> dict[str, Value]:
@@ -57,15 +55,3 @@ def class_of(count: Tensor, counts: Sequence[int]) -> Tensor:
 def class_names(counts: Sequence[int]) -> list[str]:
     """The classes in words: `1 speaker`, `2 speakers`."""
     return ["1 speaker" if count == 1 else f"{count} speakers" for count in counts]
-
-
-def logged(counts: Sequence[int], train: bool) -> list[str]:
-    """The metrics that a run logs after each epoch.
-
-    Args:
-        counts: the numbers of speakers that the net distinguishes.
-        train: the training clips are evaluated too.
-    """
-    evaluated = ("loss", "accuracy", "mae", *(f"accuracy_{count}" for count in counts))
-    splits = {"running": ("loss", "accuracy"), **({"train": evaluated} if train else {}), "validation": evaluated}
-    return [metric_key(split, name) for split, names in splits.items() for name in names]

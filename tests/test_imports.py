@@ -37,6 +37,7 @@ RULES = {
 }
 WAY = [
     "draws",
+    "splits",
     "corpus",
     "manifest",
     "sources",

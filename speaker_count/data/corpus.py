@@ -4,7 +4,6 @@ Layout (LibriSpeech, OpenSLR 12): `LibriSpeech/SUBSET/SPEAKER/CHAPTER/UTTERANCE.
 """
 
 import errno
-import hashlib
 import logging
 import os
 import re
@@ -17,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from speaker_count.data.splits import by_speaker
 from speaker_count.errors import UserError
 from speaker_count.labels import SEXES, SPLITS
 
 log = logging.getLogger(__name__)
-HELD_OUT_SHARE = 0.15  # of each sex's speakers, for validation and again for test, in splits by speaker
 AUDIO = (".flac", ".wav", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64")  # in a tree, in any case
 LISTED_AT_ONCE = 65_536  # files held as Python objects, before they become rows of an Arrow table
 TEXTS = ("speaker", "utterance", "subset", "path")
@@ -86,7 +85,7 @@ def index(
     """List the speech under `root` and divide it into splits that share no speaker.
 
     With `validation_subsets` and `test_subsets`, each split is the subsets named. Without them, the speakers of
-    `train_subsets` (None: of every subset) are divided by `split_by_speaker`.
+    `train_subsets` (None: of every subset) are divided by `splits.by_speaker`.
 
     Args:
         root: the folder that holds `LibriSpeech/`, or that folder itself.
@@ -113,7 +112,7 @@ def index(
     speakers, speaker = np.array(numbered.dictionary.to_pylist()), numbered.indices.to_numpy()
     sexes = _sexes(root / "SPEAKERS.TXT", speakers)
     if of_split is None:
-        splits = split_by_speaker(speakers, sexes)
+        splits = by_speaker(speakers, sexes)
     else:
         splits = _split_by_subset(speakers, speaker, rows["subset"], of_split)
     sizes, *times = (rows[name].to_numpy() for name in NUMBERS)
@@ -146,23 +145,6 @@ def find_root(root: str | Path) -> Path:
     if not root.is_dir():
         raise UserError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}. {HOW_TO_GET}")
     return inner if inner.is_dir() else root
-
-
-def split_by_speaker(speakers: np.ndarray, sexes: np.ndarray) -> np.ndarray:
-    """Divide speakers: those of each sex, and of none that is known, are sorted by the SHA-256 of their ids; the first
-    ones are for validation, the next for test, the rest for training.
-
-    Returns:
-        `(speakers,)` int8, an index into `SPLITS`.
-    """
-    splits = np.zeros(len(speakers), np.int8)
-    for sex in range(len(SEXES)):
-        rows = np.flatnonzero(sexes == sex).tolist()
-        members = sorted(rows, key=lambda row: hashlib.sha256(str(speakers[row]).encode()).digest())
-        held_out = max(round(HELD_OUT_SHARE * len(members)), 3 if len(members) >= 9 else 0)
-        splits[members[:held_out]] = SPLITS.index("validation")
-        splits[members[held_out : 2 * held_out]] = SPLITS.index("test")
-    return splits
 
 
 def _listing(root: Path, subsets: Sequence[str] | None) -> pa.Table:

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from speaker_count.data.corpus import Corpus, most_left_out, split_by_speaker
+from speaker_count.data.corpus import Corpus, most_left_out
+from speaker_count.data.splits import by_speaker
 from speaker_count.errors import UserError, printable
 from speaker_count.labels import SEXES, SPLITS, UNKNOWN
 
@@ -32,7 +33,7 @@ SPLIT_OF = {**{split: split for split in SPLITS}, "dev": "validation", "valid": 
 def index(path: str | Path) -> Corpus:
     """List the utterances of a manifest, and divide their speakers into splits.
 
-    With a column `split`, it decides; otherwise speakers are divided by `corpus.split_by_speaker`. Other columns are
+    With a column `split`, it decides; otherwise speakers are divided by `splits.by_speaker`. Other columns are
     named and ignored. Files are not opened; a few that are missing are left out when the corpus is decoded.
 
     Raises:
@@ -66,7 +67,7 @@ def index(path: str | Path) -> Corpus:
         speaker=speaker,
         speakers=speakers,
         sexes=sexes,
-        splits=split_by_speaker(speakers, sexes) if (splits < 0).all() else splits,
+        splits=by_speaker(speakers, sexes) if (splits < 0).all() else splits,
         spans=None if np.isnan(spans).all() else spans,
     )
 

@@ -50,13 +50,18 @@ def short(value: Any) -> str:
 
 
 def without_classes(tree: Any) -> Any:
-    """A tree of a config without Hydra's keys (`_target_`): they say what is built, not what a run is. Of a class
-    without arguments nothing is left, not even an empty mapping.
-    """
+    """A tree of a config without Hydra's keys (`_target_`): they say what is built, not what a run is."""
     if isinstance(tree, Mapping):
-        values = {key: without_classes(value) for key, value in tree.items() if not key.startswith("_")}
-        return {key: value for key, value in values.items() if value != {} or tree[key] == {}}
+        return {key: without_classes(value) for key, value in tree.items() if not key.startswith("_")}
     return [without_classes(value) for value in tree] if isinstance(tree, list | tuple) else tree
+
+
+def written(tree: Any) -> Any:
+    """As `without_classes`, for a file: of a class without arguments nothing is left, not even an empty mapping."""
+    if isinstance(tree, Mapping):
+        values = {key: written(value) for key, value in tree.items() if not key.startswith("_")}
+        return {key: value for key, value in values.items() if value != {} or tree[key] == {}}
+    return without_classes(tree)
 
 
 def check_plain(tree: Mapping[str, Any], where: str) -> None:

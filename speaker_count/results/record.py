@@ -58,7 +58,7 @@ class Record:
 
     def write(self, path: Path) -> None:
         """Write the file whole or not at all."""
-        files.write_json(path, {"schema": SCHEMA, **checks.without_classes(dataclasses.asdict(self))})
+        files.write_json(path, {"schema": SCHEMA, **checks.written(dataclasses.asdict(self))})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +94,7 @@ class RunResult(Record):
         training: optimizer, schedule, callbacks and the trainer's settings, with the names of their classes.
         parameters: number of trained parameters of the net.
         identity: hash of the run's identity, in eight characters.
-        data, mix, net: their configs; `data` also has `speakers` by split, `corpus_sha256` and
-            `samples_sha256`.
+        data, mix, net: their configs; `data` also has `speakers` by split, `corpus_sha256` and `samples_sha256`.
         last, best: the metrics at the last epoch, and at the epoch of the best validation accuracy.
         validation_sha256, test_sha256: hashes of the rendered clips.
         processes: number of ranks that trained.

@@ -157,7 +157,8 @@ def architectures(comparisons: Sequence[Comparison], config_dir: str | None = No
         samples = round(result.mix["clip_seconds"] * result.data["sample_rate"])
         try:
             with torch.device("meta"):  # sizes without numbers: a run from elsewhere may have a net that fits nowhere
-                size = sum(parameter.numel() for parameter in rebuild(result, config_dir).parameters())
+                made = rebuild(result, config_dir).parameters()
+            size = sum(parameter.numel() for parameter in made if not nn.parameter.is_lazy(parameter))
             if size > MOST_PARAMETERS:
                 raise UserError(f"a net with {size:,} parameters is not built here")
             rows = layers(rebuild(result, config_dir), samples)

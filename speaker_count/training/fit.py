@@ -6,7 +6,7 @@ validation accuracy.
 
 import logging
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,7 +71,10 @@ def check_metric(values: Mapping[str, Any]) -> None:
     Raises:
         UserError: it has not.
     """
-    known = labels.metric_keys(values["mix"]["counts"], values["evaluate_train"])
+    counts = values["mix"]["counts"]
+    train = ("train",) if values["evaluate_train"] else ()
+    splits = ("validation", "test", *train, "running")
+    known = labels.metric_keys(counts if isinstance(counts, Sequence) else (), splits)  # the mix refuses other counts
     if values["optimized_metric"] not in known:
         raise UserError(f"optimized_metric={values['optimized_metric']}: a run has {', '.join(known)}")
 

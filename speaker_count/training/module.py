@@ -222,7 +222,8 @@ class SpeakerCounter(pl.LightningModule):
     def logged_metrics(self) -> list[str]:
         """The metrics that a run of this module logs after each epoch, which schedules and callbacks can follow."""
         data = getattr(self.trainer, "datamodule", None)
-        return labels.logged(self.counts, getattr(data, "evaluate_train", False))
+        train = ("train",) if getattr(data, "evaluate_train", False) else ()
+        return labels.metric_keys(self.counts, ("validation", *train, "running"))
 
     def on_fit_start(self) -> None:
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]

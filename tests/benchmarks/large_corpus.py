@@ -14,6 +14,7 @@ from speaker_count.data import corpus, pool, pool_builder
 from speaker_count.data.activity import frame_length
 from speaker_count.data.corpus import Corpus
 from speaker_count.data.loader import MixedClips
+from speaker_count.data.splits import by_speaker
 from speaker_count.labels import SEXES
 
 RATE = 16_000
@@ -39,7 +40,7 @@ def simulated(hours: float) -> tuple[Corpus, np.ndarray]:
     subsets = pa.chunked_array([pa.repeat("speech", number)])
     listed = Corpus(
         Path("simulated"), pa.chunked_array(utterances), pa.chunked_array(paths), subsets, np.zeros(number, np.int64),
-        np.zeros((number, 2), np.int64), speaker, names, sexes, corpus.split_by_speaker(names, sexes),
+        np.zeros((number, 2), np.int64), speaker, names, sexes, by_speaker(names, sexes),
     )  # fmt: skip
     return listed, (np.random.default_rng(0).uniform(*SECONDS, number) * RATE).astype(np.int64)
 

@@ -13,5 +13,5 @@ def test_it_says_what_it_takes_before_it_downloads(verb, tmp_path):
 def test_of_a_corpus_that_is_there_it_says_where(verb, tree):
     code, out, err = verb("prepare", "data=folder", f"data.root={tree}")
     assert code == 0, err
-    assert out.startswith(f"speech: folder is in {tree}: 48 utterances of 24 speakers\npool: ")
+    assert out.startswith(f"speech: folder-tree is in {tree}: 48 utterances of 24 speakers\npool: ")
     assert "decoded in" in out

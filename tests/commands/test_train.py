@@ -68,7 +68,7 @@ def test_finished_is_skipped_changed_is_refused_forced_is_moved_aside(command, s
     assert command("train", *small).returncode == 0
     run = only(tmp_path / FOLDER)
     written = (run / "result.json").stat().st_mtime_ns
-    moved = shutil.copytree(tree, tmp_path / "elsewhere")  # the same corpus in another place is the same run
+    moved = shutil.copytree(tree, tmp_path / "elsewhere" / "tree")  # the same corpus in another place is the same run
     again = command("train", *SMALL, f"data.root={moved}", "logger=csv")
     assert again.returncode == 0
     assert "finished already" in again.stdout

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from speaker_count.data import corpus
+from speaker_count.data.splits import by_speaker
 from speaker_count.errors import UserError
 from speaker_count.labels import SEXES, SPLITS
 from tests.conftest import make_tree
@@ -36,7 +37,7 @@ def test_other_files_in_the_tree_are_ignored(tmp_path):
 
 def test_speakers_are_divided_by_the_hash_of_their_id_within_each_sex():
     speakers, sexes = np.array([str(number) for number in range(40)]), np.array([0] * 10 + [1] * 30)
-    splits = corpus.split_by_speaker(speakers, sexes)
+    splits = by_speaker(speakers, sexes)
     for members, held_out in ((speakers[:10], 3), (speakers[10:], 4)):  # at least three from nine on; round(0.15 * 30)
         ordered = sorted(members, key=lambda speaker: hashlib.sha256(speaker.encode()).hexdigest())
         named = {str(speaker): SPLITS[split] for speaker, split in zip(speakers, splits, strict=True)}

@@ -10,7 +10,7 @@ from torch import nn
 from speaker_count import CONFIG_DIR
 from speaker_count.compose import compose
 from speaker_count.models.spectrogram import Dropout
-from speaker_count.training import module as modules
+from speaker_count.training import counters
 
 PARAMETERS = {
     "m3": 5_923,
@@ -54,7 +54,7 @@ def noise(clips):
 @pytest.fixture
 def fast_bfloat16(monkeypatch):
     """bfloat16 is used on every processor."""
-    monkeypatch.setattr(modules, "bfloat16_is_fast", lambda: True)
+    monkeypatch.setattr(counters, "bfloat16_is_fast", lambda: True)
 
 
 @pytest.fixture(params=NETS)
@@ -192,7 +192,7 @@ def test_without_autocast_everything_is_float32(name, fast_bfloat16):
 
 def test_a_processor_slow_at_bfloat16_computes_in_float32_and_says_so_once(monkeypatch, caplog):
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    modules.bfloat16_is_fast.cache_clear()
+    counters.bfloat16_is_fast.cache_clear()
     waveform = noise(3)
     try:
         with caplog.at_level(logging.WARNING):
@@ -203,7 +203,7 @@ def test_a_processor_slow_at_bfloat16_computes_in_float32_and_says_so_once(monke
             "this processor has no AVX512_BF16: spectrogram nets compute in float32, which takes longer"
         ]
     finally:
-        modules.bfloat16_is_fast.cache_clear()
+        counters.bfloat16_is_fast.cache_clear()
 
 
 def test_bfloat16_training_repeats_bit_for_bit(fast_bfloat16):

@@ -78,7 +78,7 @@ def test_a_forged_header_is_left_out_with_its_reason(tmp_path):
     path.write_bytes(content)
     assert soundfile.info(path).frames == 2**36 - 1
     listed = corpus.index(root)
-    reasons = [speech for _, speech in decoding.decoded(listed, RATE) if isinstance(speech, str)]
+    reasons = [each.speech for each in decoding.decoded(listed, RATE) if isinstance(each.speech, str)]
     assert reasons == ["its header claims 1,193 h of speech"]
 
 

@@ -79,7 +79,7 @@ def test_each_run_of_a_sweep_is_a_run_of_its_own_with_all_it_should_have(sweep):
         config = logged["config"]
         assert (config["net"], config["kind"], config["learning_rate"]) == (net, "waveform", 1e-4)
         assert (config["parameters"], config["commit"]) == (result["parameters"], result["commit"])
-        assert (config["corpus"], config["corpus_sha256"]) == ("folder", result["data"]["corpus_sha256"])
+        assert (config["corpus"], config["corpus_sha256"]) == ("folder-tree", result["data"]["corpus_sha256"])
 
         (confusion,) = run.glob("wandb/offline-run-*/files/media/html/test/confusion*.html")
         cells = [int(number) for number in re.findall(r"<td[^>]*>(\d+)</td>", confusion.read_text())]
