@@ -11,7 +11,7 @@ import torch
 import speaker_count
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.errors import UserError
-from tests.conftest import SMALL
+from tests.conftest import REPOSITORY, SMALL
 
 
 @pytest.fixture
@@ -81,3 +81,25 @@ def test_a_run_folder_of_version_0_1_0_is_refused_by_name(verb, run_dir, tree):
     assert "was written by version 0.1.0 of speaker-count" in errors
     assert "force=true" in errors
     assert len(errors.splitlines()) == 1
+
+
+def test_the_lines_of_the_readme_work_as_they_stand(finished_sweep, tree, cache, tmp_path, monkeypatch, capsys):
+    """But for the folders of the demo, whose synthesizer is slow."""
+    text = (REPOSITORY / "multirun" / "README.md").read_text()
+    lines = text.split("## From Python")[1].split("```python\n")[1].split("```")[0]
+    (run,) = finished_sweep.glob("m5-*")
+    for old, new in (
+        ("~/.cache/speaker_count/demo", tree),
+        ("~/.cache/speaker_count", cache),
+        ("multirun/demo-demo-paper", finished_sweep),
+        ("m5-seed0", run.name),
+    ):
+        assert old in lines
+        lines = lines.replace(old, str(new))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    exec(lines, {})
+    out = capsys.readouterr().out
+    assert out.startswith("{'1 speaker': ")
+    assert "test_accuracy" in out
+    assert (tmp_path / "clip.png").stat().st_size > 5000

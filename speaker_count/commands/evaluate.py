@@ -1,22 +1,25 @@
 """`speaker-count evaluate RUN_DIR [overrides]`: evaluate a finished run's net, as it was after its last epoch, on
-another corpus or mix. The overrides are those of train for data, mix and trainer; everything else is as in the run.
+another corpus or mix; several runs also as an ensemble, the mean of their probabilities. The overrides are those of
+train for data, mix and trainer; everything else is as in the run.
 """
 
 import argparse
 import datetime
+import hashlib
 import logging
 import shlex
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from speaker_count import files
 from speaker_count.compose import compose_like, recipe
 from speaker_count.data import corpus, pool
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.errors import UserError, printable
-from speaker_count.results import record
+from speaker_count.results import checks, ensemble, record
 from speaker_count.results.record import Evaluation, RunResult
 from speaker_count.training import ddp, evaluation_log, run_folder, testing, threads
 from speaker_count.training.memory import keep_freed_memory
@@ -31,29 +34,58 @@ SPEECH = (
 )  # fmt: skip
 
 
+class Evaluated(NamedTuple):
+    """What the evaluation of a run gives: its file, and what was tested on which clips."""
+
+    path: Path
+    result: RunResult
+    tested: testing.Tested
+    data: ClipDataModule
+    made: Recipe
+
+
 def main() -> None:
-    """Read the command line, evaluate, and write the evaluation into the run's folder."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split(":", 1)[1].strip())
-    parser.add_argument("run_dir", type=Path, help="the folder of a finished run")
+    """Read the command line, evaluate, and write each evaluation into its run's folder."""
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s RUN_DIR [RUN_DIR ...] [KEY=VALUE ...] [--config-dir DIR]",
+        description=(__doc__ or "").split(":", 1)[1].strip(),
+    )
+    parser.add_argument("words", nargs="+", metavar="RUN_DIR", help="the folder of a finished run, or several")
     parser.add_argument("overrides", nargs="*", help="data=demo, mix.clips.test=1000, force=true, ...")
     parser.add_argument("--config-dir", help="a folder of your own configs")
     arguments = parser.parse_intermixed_args()
+    words = [*arguments.words, *arguments.overrides]
+    runs = [Path(word) for word in words if "=" not in word or Path(word).is_dir()]
+    overrides = [word for word in words if Path(word) not in runs]
+    if not runs:
+        parser.error("name the folder of a finished run")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     quiet()
     keep_freed_memory()
 
-    result = RunResult.read(arguments.run_dir)
-    config = compose_like(result, arguments.overrides, arguments.config_dir)
+    evaluated = [_evaluate(run, overrides, arguments.config_dir, alone=len(runs) == 1) for run in runs]
+    if len(evaluated) > 1:
+        _ensemble(evaluated)
+
+
+def _evaluate(run_dir: Path, overrides: Sequence[str], config_dir: str | None, alone: bool) -> Evaluated:
+    """Evaluate a run, and write its file.
+
+    Args:
+        alone: refuse a run that was evaluated so before; in an ensemble, its file stays as it is.
+    """
+    result = RunResult.read(run_dir)
+    config = compose_like(result, overrides, config_dir)
     counts = config.mix.counts
     unknown = (set(counts) if isinstance(counts, Sequence) else {counts}) - set(result.counts)
     if unknown:
         raise UserError(
             f"mix.counts asks for {sorted(unknown, key=str)}, but the net distinguishes only {result.counts}"
         )
-    made = recipe(config, overrides=arguments.overrides, only=("data", "mix", "model", "trainer"))
+    made = recipe(config, overrides=overrides, only=("data", "mix", "model", "trainer"))
     ddp.trainer_settings(config.trainer)  # raises before anything is done
     ranks = ddp.count_ranks(config.trainer)
-    keys = {override.partition("=")[0].lstrip("+~") for override in arguments.overrides}
+    keys = {override.partition("=")[0].lstrip("+~") for override in overrides}
     named = keys.intersection(SPEECH)
     made = _with_speech(made, result, named)
     data = made.data()
@@ -64,22 +96,64 @@ def main() -> None:
             f"{data.root} does not hold the run's speech: name its folder with data.root=DIR, or other speech with "
             "data=NAME"
         )
-    path = _path(made, data, result, arguments.run_dir)
-    if path.is_file() and not config.force:
+    path = _path(made, data, result, run_dir)
+    if alone and path.is_file() and not config.force:
         raise UserError(f"{path} exists; force=true evaluates again and keeps the old file beside it")
 
-    checkpoint = arguments.run_dir / "checkpoints" / "last.ckpt"
+    checkpoint = run_dir / "checkpoints" / "last.ckpt"
     # beside the user's pools: a run folder may come from anywhere, and would say how its net is scored
     evaluating = data.cache / "evaluations" / f"{result.identity}-{path.stem}"
     with (
         data.verified(),
-        threads.using(threads.noted(arguments.run_dir)),
+        threads.using(threads.noted(run_dir)),
         ddp.other_ranks(testing.evaluate, made, checkpoint, evaluating, ranks=ranks),
     ):
         tested = testing.evaluate(made, checkpoint, evaluating, data)
-    _write(path, made, data, result, tested)
+    if not path.is_file() or config.force:
+        _write(path, made, data, result, tested)
     evaluation_log.remove(evaluating)
     print(f"test accuracy {tested.metrics['accuracy']:.4f}, loss {tested.metrics['loss']:.4f}: {printable(str(path))}")
+    return Evaluated(path, result, tested, data, made)
+
+
+def _ensemble(evaluated: Sequence[Evaluated]) -> None:
+    """Evaluate runs as one, and write that beside the first one's folder.
+
+    Raises:
+        UserError: they do not distinguish the same counts of speakers, or were not tested on the same clips.
+    """
+    first = evaluated[0]
+    counts = first.result.counts
+    if any(each.result.counts != counts for each in evaluated):
+        raise UserError("these runs distinguish other counts of speakers: an ensemble needs nets with the same classes")
+    hashes = {each.data.clips["test"].sha256() for each in evaluated}
+    if len(hashes) > 1:
+        raise UserError("these runs were not tested on the same clips: name the data and the mix, data=NAME mix=NAME")
+    metrics, predictions = ensemble.mean([each.tested.predictions for each in evaluated], counts)
+    runs = [each.path.parent.parent for each in evaluated]
+    name = hashlib.sha256(" ".join(sorted(each.result.identity for each in evaluated)).encode()).hexdigest()[:8]
+    path = runs[0].absolute().parent / "ensembles" / f"{first.path.stem}-{name}.json"
+    values = {
+        "runs": [run.absolute().name for run in runs],
+        "identities": [each.result.identity for each in evaluated],
+        "data": {**masked(first.made.values["data"]), "pool": None, **first.data.described()},
+        "mix": first.made.values["mix"],
+        "test": metrics,
+        "test_sha256": hashes.pop(),
+        **record.provenance(),
+        "command": _command(),
+    }
+    files.make_own(path.parent)
+    record.write_predictions(path.with_suffix(".parquet"), predictions)
+    files.write_json(path, {"schema": record.SCHEMA, **checks.written(values)})
+    print(
+        f"ensemble of {len(runs)} runs: test accuracy {metrics['accuracy']:.4f}, loss {metrics['loss']:.4f}: "
+        f"{printable(str(path))}"
+    )
+
+
+def _command() -> str:
+    return shlex.join(["speaker-count", "evaluate", *map(masked_override, sys.argv[1:])])
 
 
 def _with_speech(made: Recipe, result: RunResult, named: Collection[str]) -> Recipe:
@@ -127,6 +201,6 @@ def _write(path: Path, made: Recipe, data: ClipDataModule, result: RunResult, te
         test_sha256=data.clips["test"].sha256(),
         **record.provenance(),
         device=tested.device,
-        command=shlex.join(["speaker-count", "evaluate", *map(masked_override, sys.argv[1:])]),
+        command=_command(),
     )
     evaluation.write(path)

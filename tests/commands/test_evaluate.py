@@ -72,3 +72,36 @@ def test_the_installed_config_of_a_net_says_which_classes_are_built(run):
     assert type(rebuild(result).net) is WaveformCNN
     with pytest.raises(UserError, match="--config-dir"):
         rebuild(replace(result, model="never_heard_of"))
+
+
+def test_several_runs_are_an_ensemble_too(verb, finished_sweep, tmp_path):
+    runs = [
+        shutil.copytree(path, tmp_path / "sweep" / path.name)
+        for path in sorted(finished_sweep.iterdir())
+        if (path / "result.json").is_file()
+    ]
+    code, out, err = verb("evaluate", *runs, "mix.clips.test=30")
+    assert code == 0, err
+    (path,) = (tmp_path / "sweep" / "ensembles").glob("*.json")
+    whole = json.loads(path.read_text())
+    assert whole["runs"] == [run.name for run in runs]
+    assert out.splitlines()[-1].startswith(f"ensemble of 2 runs: test accuracy {whole['test']['accuracy']:.4f}, loss ")
+    parts = [pq.read_table(next((run / "evaluations").glob("*.parquet"))).to_pandas() for run in runs]
+    both = pq.read_table(path.with_suffix(".parquet")).to_pandas()
+    for name in ("p_1", "p_2", "p_3"):
+        assert both[name].to_numpy() == pytest.approx((parts[0][name] + parts[1][name]).to_numpy() / 2)
+    assert (both["predicted"] == 1 + both[["p_1", "p_2", "p_3"]].to_numpy().argmax(axis=1)).all()
+    assert whole["test"]["accuracy"] == pytest.approx((both["predicted"] == both["count"]).mean())
+    assert whole["test"]["mae"] == pytest.approx((both["predicted"] - both["count"]).abs().mean())
+    assert verb("report", tmp_path / "sweep")[0] == 0  # it is no run
+
+
+def test_runs_of_other_clips_or_counts_are_no_ensemble(verb, run, tmp_path):
+    other = shutil.copytree(run, tmp_path / "other")
+    values = json.loads((other / "result.json").read_text())
+    values["mix"]["seed"] = 5
+    (other / "result.json").write_text(json.dumps(values))
+    code, _, err = verb("evaluate", run, other)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "these runs were not tested on the same clips" in err
+    assert not (tmp_path / "ensembles").exists()
