@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from speaker_count.errors import printable
+from speaker_count.labels import UNKNOWN
 from speaker_count.results import predictions, statistics, tables
 from speaker_count.results.record import RunResult
 from speaker_count.results.statistics import Interval
@@ -247,8 +248,8 @@ def speaker_numbers(names: Sequence[Sequence[str]]) -> np.ndarray:
 
 
 def in_paper_order(sexes: str) -> str:
-    """A clip's sexes as the paper writes them, men first: `MMF`."""
-    return "".join(sorted(sexes, reverse=True))
+    """A clip's sexes as the paper writes them, men first: `MMF`; `sexes unknown` where one is."""
+    return "sexes unknown" if UNKNOWN in sexes else "".join(sorted(sexes, reverse=True))
 
 
 def add_baseline(

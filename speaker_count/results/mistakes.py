@@ -76,11 +76,10 @@ def where(comparison: Comparison, facts: Facts | None, suffix: str) -> list[Any]
 def _groups(comparison: Comparison, facts: Facts | None) -> list[tuple[str, str, dict[str, np.ndarray]]]:
     """Groups of the test clips, `(clips,)` bool each: by count, by sexes and, if it is known, by loudness."""
     counts = {f"{count}": comparison.count == count for count in sorted(set(comparison.count.tolist()))}
-    composed = np.array(["unknown" if UNKNOWN in sexes else sexes for sexes in comparison.sexes.tolist()])
-    compositions = sorted({*composed.tolist()}, key=lambda sexes: (len(sexes), sexes.count("F")))
+    sexes = sorted({*comparison.sexes.tolist()}, key=lambda letters: (len(letters), letters.count("F")))
     groups = [
         ("count", "number of speakers", counts),
-        ("sexes", "sexes of the speakers", {sexes: composed == sexes for sexes in compositions}),
+        ("sexes", "sexes of the speakers", {letters: comparison.sexes == letters for letters in sexes}),
     ]
     if facts is not None and facts.levels is not None:
         several = comparison.count > 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from speaker_count.labels import SPLITS, metric_key
+from speaker_count.labels import SPLITS, UNKNOWN, metric_key
 from speaker_count.results import figures, search, statistics, tables
 from speaker_count.results.answer import answer
 from speaker_count.results.comparison import Comparison, Entry, foremost
@@ -247,18 +247,19 @@ def clips(facts: Facts, suffix: str) -> list[Any]:
     blocks.append(
         Figure(f"figures_03_05{suffix}", "Figures 3-5: clips by number of speakers.", partial(figures.counts, numbers))
     )
-    by_split = {
-        split: [{sexes: facts.sexes[split].get(sexes, 0) for sexes in _compositions(count)} for count in counts]
-        for split in SPLITS
-    }
+    by_split = {split: [_by_composition(facts.sexes[split], count) for count in counts] for split in SPLITS}
     caption = "Figures 6-14: clips by the sexes of their speakers; the order does not matter."
     blocks.append(Figure(f"figures_06_14{suffix}", caption, partial(figures.sexes, by_split)))
     return blocks
 
 
-def _compositions(count: int) -> list[str]:
-    """The compositions of `count` speakers by sex, in the paper's order: MMM, MMF, MFF, FFF."""
-    return ["M" * (count - women) + "F" * women for women in range(count + 1)]
+def _by_composition(clips: Mapping[str, int], count: int) -> dict[str, int]:
+    """Clips of `count` speakers by their sexes, in the paper's order: MMM, MMF, MFF, FFF; then those where one is
+    unknown.
+    """
+    known = ["M" * (count - women) + "F" * women for women in range(count + 1)]
+    unknown = sum(number for sexes, number in clips.items() if len(sexes) == count and UNKNOWN in sexes)
+    return {**{sexes: clips.get(sexes, 0) for sexes in known}, **({"unknown": unknown} if unknown else {})}
 
 
 def gallery(comparison: Comparison, facts: Facts, shown: Sequence[int]) -> list[Any]:
