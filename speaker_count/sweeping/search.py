@@ -97,7 +97,7 @@ class Search(Sweeper):
         metric = str(config.optimized_metric)
         direction = self._direction(metric)
         name = self.study_name or search_space.name_of(space, fixed, metric, direction.name)
-        with self._claimed(name), self._told_in_a_line():
+        with self._claimed(name), self._storage_errors_in_a_line():
             study = optuna.create_study(storage=self.storage, study_name=name, direction=direction, load_if_exists=True)
             self._try_all(study, space, list(fixed.values()))
             self._conclude(study, list(fixed.values()), metric)
@@ -124,7 +124,7 @@ class Search(Sweeper):
             yield
 
     @contextlib.contextmanager
-    def _told_in_a_line(self) -> Iterator[None]:
+    def _storage_errors_in_a_line(self) -> Iterator[None]:
         """Turn errors of the storage into one line.
 
         Raises:
