@@ -1,7 +1,5 @@
 """Corpora of any tree and any audio, by a manifest."""
 
-import time
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -222,25 +220,6 @@ def test_corpora_of_one_s_own_have_folders_of_their_own(root, source, name):
     assert config.data.name == name
     assert config.hydra.run.dir.startswith(f"multirun/single-{name}-paper/m5-seed0")
     assert config.hydra.sweep.dir == f"multirun/default-{name}-paper"
-
-
-def test_a_manifest_of_a_million_rows_is_indexed_within_ten_seconds(tmp_path):
-    rows = np.arange(10**6)
-    table = pa.table({
-        "path": names(rows // 1000), "speaker": names(rows % 20_000), "start": rows % 1000 * 3.0,
-        "end": rows % 1000 * 3.0 + 2.5,
-    })  # fmt: skip
-    for number in range(1000):
-        (tmp_path / f"x{number}").touch()
-    pyarrow.csv.write_csv(table, tmp_path / "m.csv")
-    begin = time.process_time()
-    listed = manifest.index(tmp_path / "m.csv")
-    assert time.process_time() - begin < 10
-    assert (len(listed.utterances), len(listed.speakers), len(listed.first_of_files())) == (10**6, 20_000, 1000)
-
-
-def names(numbers):
-    return pa.array(np.char.add("x", numbers.astype(str)))
 
 
 @pytest.fixture(scope="session")
