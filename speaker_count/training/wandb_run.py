@@ -95,7 +95,10 @@ def tracked(logger: Logger | None, config: Mapping[str, Any]) -> Iterator[None]:
             wandb.finish(exit_code=1)
         raise
     folder = logger.experiment.settings.sync_dir
-    wandb.finish(exit_code=0)
+    try:
+        wandb.finish(exit_code=0)
+    except OSError as error:  # a full disk, which W&B does not name
+        raise OSError(error.errno, error.strerror, str(folder)) from error
     files.check_writable(folder, "free some space and give the command again: W&B may have lost the end of its log")
     if logger.experiment.settings.mode == "offline":
         log.info("Weights & Biases, offline: wandb sync %s", folder)

@@ -81,7 +81,7 @@ def of_run(folder: Path) -> dict[str, object]:
 TRAIN = ("train", *SMALL, "model=m3", "logger=csv", "hydra.run.dir=run", *EIGHTY)
 # of each phase: the command, the function that is called in it, how often that is at least, and what comes out
 PHASES = {
-    "building a pool": (("prepare", *SMALL[:4]), "speaker_count.data.decoding:_speech", 48, of_pool),
+    "building a pool": (("prepare", *SMALL[:4]), "speaker_count.data.decoding:_samples", 48, of_pool),
     "a pool that is complete": (("prepare", *SMALL[:4]), "speaker_count.data.pool_builder:_named", 1, of_pool),
     "writing clips": (("clips", *SMALL[:4], "out=clips"), "speaker_count.data.wav_writer:put", 198, of_clips),
     "a report": (("report", "sweep"), "matplotlib.figure:Figure.savefig", 5, of_report),
