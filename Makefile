@@ -47,7 +47,7 @@ test: .venv/installed  ## the tests, on all cores; LIBRISPEECH=DIR for those on 
 	$(PYTEST) --durations=10 --ignore=tests/faults -m alone $(ARGS) || status=$$?; exit $$status
 
 test-faults: export OMP_NUM_THREADS := 1
-test-faults: .venv/installed  ## kills, full disks, hostile files, done for real (6 minutes); FULL=1: more
+test-faults: .venv/installed  ## kills, full disks, hostile files, done for real (9 minutes); FULL=1: more
 	$(PYTEST) -n auto --dist loadfile --durations=10 tests/faults $(ARGS)
 
 coverage: .venv/installed  ## how much of the package the tests reach, by lines and branches (half an hour)
