@@ -16,7 +16,7 @@ class WandbServer(ThreadingHTTPServer):
     Attributes:
         uploaded: the files of runs, by their paths.
         sweep: the config of the one sweep.
-        commands: what the agent is told at its heartbeats, one after the other.
+        commands: the answers to the heartbeats of the agent, one after the other.
     """
 
     def __init__(self) -> None:
