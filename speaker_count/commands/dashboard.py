@@ -13,9 +13,7 @@ import yaml
 
 from speaker_count import CONFIG_DIR
 from speaker_count.errors import UserError
-from speaker_count.results import record
-from speaker_count.sweeping import wandb_views
-from speaker_count.training import wandb_run
+from speaker_count.training.importing import importing
 
 SYNC = "upload offline runs with `wandb sync RUN_DIR/wandb/offline-run-*`, and give this command again"
 DRY_RUN = "--dry-run prints what this command would make"
@@ -31,6 +29,7 @@ def log_in() -> str:
         UserError: there is no login, it is not valid, or W&B cannot be reached.
     """
     import wandb
+    from speaker_count.training import wandb_run
 
     os.environ.setdefault("WANDB_SILENT", "true")  # the UserError says what is wrong
     settings = wandb.setup().settings
@@ -62,6 +61,9 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="print what would be made, as JSON, and save nothing")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    with importing():
+        from speaker_count.results import record
+        from speaker_count.sweeping import wandb_views
 
     results = record.finished(arguments.dir).values()
     rows = [wandb_views.row(result) for result in {result.identity: result for result in results}.values()]

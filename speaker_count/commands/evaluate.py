@@ -4,44 +4,10 @@ train for data, mix and trainer; everything else is as in the run.
 """
 
 import argparse
-import datetime
-import hashlib
 import logging
-import shlex
-import sys
-from collections.abc import Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-from speaker_count import files
-from speaker_count.compose import compose_like, recipe
-from speaker_count.data import corpus, pool
-from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.errors import UserError, printable
-from speaker_count.results import checks, ensemble, record
-from speaker_count.results.record import Evaluation, RunResult
-from speaker_count.training import ddp, evaluation_log, run_folder, testing, threads
-from speaker_count.training.memory import keep_freed_memory
-from speaker_count.training.quiet import quiet
-from speaker_count.training.recipe import Recipe
-from speaker_count.training.secrets import masked, masked_override
-
-SUBSETS = ("data.train_subsets", "data.validation_subsets", "data.test_subsets")
-SPEECH = (
-    "data", "data.source", "data.root", *SUBSETS, "data.utterance_list", "data.sample_rate", "data.resample",
-    "data.voices", "data.sentences",
-)  # fmt: skip
-
-
-class Evaluated(NamedTuple):
-    """What the evaluation of a run gives: its file, and what was tested on which clips."""
-
-    path: Path
-    result: RunResult
-    tested: testing.Tested
-    data: ClipDataModule
-    made: Recipe
+from speaker_count.training.importing import importing
 
 
 def main() -> None:
@@ -60,147 +26,13 @@ def main() -> None:
     if not runs:
         parser.error("name the folder of a finished run")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with importing():
+        from speaker_count.sweeping import evaluation
+        from speaker_count.training.memory import keep_freed_memory
+        from speaker_count.training.quiet import quiet
+
     quiet()
     keep_freed_memory()
-
-    evaluated = [_evaluate(run, overrides, arguments.config_dir, alone=len(runs) == 1) for run in runs]
+    evaluated = [evaluation.evaluate(run, overrides, arguments.config_dir, alone=len(runs) == 1) for run in runs]
     if len(evaluated) > 1:
-        _ensemble(evaluated)
-
-
-def _evaluate(run_dir: Path, overrides: Sequence[str], config_dir: str | None, alone: bool) -> Evaluated:
-    """Evaluate a run, and write its file.
-
-    Args:
-        alone: refuse a run that was evaluated so before; in an ensemble, its file stays as it is.
-    """
-    result = RunResult.read(run_dir)
-    config = compose_like(result, overrides, config_dir)
-    counts = config.mix.counts
-    unknown = (set(counts) if isinstance(counts, Sequence) else {counts}) - set(result.counts)
-    if unknown:
-        raise UserError(
-            f"mix.counts asks for {sorted(unknown, key=str)}, but the net distinguishes only {result.counts}"
-        )
-    made = recipe(config, overrides=overrides, only=("data", "mix", "model", "trainer"))
-    ddp.trainer_settings(config.trainer)  # raises before anything is done
-    ranks = ddp.count_ranks(config.trainer)
-    keys = {override.partition("=")[0].lstrip("+~") for override in overrides}
-    named = keys.intersection(SPEECH)
-    made = _with_speech(made, result, named)
-    data = made.data()
-    data.check_divides(ranks)
-    data.setup()
-    if not named and not pool.is_speech_of(data.pool, result.data):
-        raise UserError(
-            f"{data.root} does not hold the run's speech: name its folder with data.root=DIR, or other speech with "
-            "data=NAME"
-        )
-    path = _path(made, data, result, run_dir)
-    if alone and path.is_file() and not config.force:
-        raise UserError(f"{path} exists; force=true evaluates again and keeps the old file beside it")
-
-    checkpoint = run_dir / "checkpoints" / "last.ckpt"
-    # beside the user's pools: a run folder may come from anywhere, and would say how its net is scored
-    evaluating = data.cache / "evaluations" / f"{result.identity}-{path.stem}"
-    with (
-        data.verified(),
-        threads.using(threads.noted(run_dir)),
-        ddp.other_ranks(testing.evaluate, made, checkpoint, evaluating, ranks=ranks),
-    ):
-        tested = testing.evaluate(made, checkpoint, evaluating, data)
-    if not path.is_file() or config.force:
-        _write(path, made, data, result, tested)
-    evaluation_log.remove(evaluating)
-    print(f"test accuracy {tested.metrics['accuracy']:.4f}, loss {tested.metrics['loss']:.4f}: {printable(str(path))}")
-    return Evaluated(path, result, tested, data, made)
-
-
-def _ensemble(evaluated: Sequence[Evaluated]) -> None:
-    """Evaluate runs as one, and write that beside the first one's folder.
-
-    Raises:
-        UserError: they do not distinguish the same counts of speakers, or were not tested on the same clips.
-    """
-    first = evaluated[0]
-    counts = first.result.counts
-    if any(each.result.counts != counts for each in evaluated):
-        raise UserError("these runs distinguish other counts of speakers: an ensemble needs nets with the same classes")
-    hashes = {each.data.clips["test"].sha256() for each in evaluated}
-    if len(hashes) > 1:
-        raise UserError("these runs were not tested on the same clips: name the data and the mix, data=NAME mix=NAME")
-    metrics, predictions = ensemble.mean([each.tested.predictions for each in evaluated], counts)
-    runs = [each.path.parent.parent for each in evaluated]
-    name = hashlib.sha256(" ".join(sorted(each.result.identity for each in evaluated)).encode()).hexdigest()[:8]
-    path = runs[0].absolute().parent / "ensembles" / f"{first.path.stem}-{name}.json"
-    values = {
-        "runs": [run.absolute().name for run in runs],
-        "identities": [each.result.identity for each in evaluated],
-        "data": {**masked(first.made.values["data"]), "pool": None, **first.data.described()},
-        "mix": first.made.values["mix"],
-        "test": metrics,
-        "test_sha256": hashes.pop(),
-        **record.provenance(),
-        "command": _command(),
-    }
-    files.make_own(path.parent)
-    record.write_predictions(path.with_suffix(".parquet"), predictions)
-    files.write_json(path, {"schema": record.SCHEMA, **checks.written(values)})
-    print(
-        f"ensemble of {len(runs)} runs: test accuracy {metrics['accuracy']:.4f}, loss {metrics['loss']:.4f}: "
-        f"{printable(str(path))}"
-    )
-
-
-def _command() -> str:
-    return shlex.join(["speaker-count", "evaluate", *map(masked_override, sys.argv[1:])])
-
-
-def _with_speech(made: Recipe, result: RunResult, named: Collection[str]) -> Recipe:
-    """The recipe with the run's own speech: its pool, if the user has it, or its list of utterances.
-
-    Args:
-        named: the keys of the speech that the user overrides.
-
-    Raises:
-        UserError: the run used a list of utterances that the user has to name.
-    """
-    data, listed = dict(made.values["data"]), result.data.get("utterance_list")
-    found = None if named or data["source"] == "clips" else pool.find(data["cache"], result.data)
-    if found is not None:
-        data["pool"] = str(found)
-    elif listed is not None and not {"data", "data.utterance_list"} & {*named}:
-        if corpus.packaged_list(listed) is None:
-            raise UserError(f"the run used its own data.utterance_list={listed}: give data.utterance_list=FILE, too")
-        data["utterance_list"] = listed
-    return replace(made, values={**made.values, "data": data})
-
-
-def _path(made: Recipe, data: ClipDataModule, result: RunResult, run_dir: Path) -> Path:
-    """Where the evaluation is written."""
-    name = f"{data.name}-{data.mix.name}{run_folder.override_hash(made.overrides)}"
-    if not pool.is_speech_of(data.pool, result.data):  # data=folder can be many corpora
-        other = data.pool.sha256 != result.data["corpus_sha256"]
-        name += f"-{(data.pool.sha256 if other else data.pool.samples_sha256)[:8]}"
-    return run_dir / "evaluations" / f"{name}.json"
-
-
-def _write(path: Path, made: Recipe, data: ClipDataModule, result: RunResult, tested: testing.Tested) -> None:
-    files.make_own(path.parent)
-    if path.is_file():
-        for old in (path, path.with_suffix(".parquet")):
-            old.rename(old.with_name(f"{path.stem}.{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}{old.suffix}"))
-    record.write_predictions(path.with_suffix(".parquet"), tested.predictions)
-    evaluation = Evaluation(
-        model=result.model,
-        seed=result.seed,
-        identity=result.identity,
-        data={**masked(made.values["data"]), "pool": None, **data.described()},
-        mix=made.values["mix"],
-        test=tested.metrics,
-        test_sha256=data.clips["test"].sha256(),
-        **record.provenance(),
-        device=tested.device,
-        command=_command(),
-    )
-    evaluation.write(path)
+        evaluation.evaluate_ensemble(evaluated)

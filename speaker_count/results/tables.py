@@ -20,6 +20,7 @@ from speaker_count.results.statistics import Interval
 Row = dict[str, Any]
 MOST_CHARACTERS = 100  # of a line in a terminal
 NARROWEST = 12  # column of names in a terminal
+PART_OF_KEY = re.compile(r"(?:[^._=,]|\.(?=\d))*(?:[_=,]|\.(?!\d))*")  # of an override, with what ends it
 MARKUP = re.compile(r"[\\|`]|<(?=[A-Za-z/!?])|(?<=\])\(")  # what would end a cell, or begin code, HTML or a link
 
 
@@ -136,10 +137,27 @@ def _broken(lines: Sequence[Sequence[str]], column: int, width: int) -> list[lis
     """The lines of a table with the cells of one column wrapped: the rest of a cell stands on lines of its own."""
     broken = []
     for line in lines:
-        first, *others = textwrap.wrap(line[column], width, subsequent_indent="  ") or [""]
+        first, *others = _wrapped(line[column], width) or [""]
         broken.append([*line[:column], first, *line[column + 1 :]])
         broken += [[other if place == column else "" for place in range(len(line))] for other in others]
     return broken
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of a text, broken at spaces; a longer word is broken where a part of a key ends, or anywhere at last."""
+    lines = []
+    for line in textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False):
+        rest = ""
+        for part in PART_OF_KEY.findall(line) if len(line) > width else [line]:
+            if rest and len(rest + part) > width:
+                lines.append(rest)
+                rest = "  "
+            rest += part
+            while len(rest) > width:
+                lines.append(rest[:width])
+                rest = "  " + rest[width:]
+        lines.append(rest)
+    return lines
 
 
 def _drawn(lines: Sequence[Sequence[str]], text_columns: Sequence[bool]) -> str:

@@ -46,3 +46,10 @@ def test_a_table_fits_a_terminal():
         assert max(map(len, lines)) <= width
         assert sum(shown in line for line in lines) == 2
         assert "".join(line.split("|")[1] for line in lines[2:]).replace(" ", "") == names + "m3"
+
+
+def test_a_key_is_broken_between_its_parts():
+    rows = [{"net": "m5 model.scheduler.pct_start=0.25", "val accuracy": 0.625}]
+    table = tables.for_terminal(rows, {"net": "net", "val accuracy": "val"}, 31)
+    cells = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+    assert cells == ["m5", "model.scheduler.", "pct_start=0.25"]
