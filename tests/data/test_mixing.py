@@ -190,6 +190,33 @@ def test_gains_scale_and_clipping():
     assert clipped.tolist() == [0, 2]
 
 
+def test_silence_stays_silence_and_loud_voices_are_clipped_where_they_are_alone_too():
+    samples = np.concatenate([np.zeros(4), [30_000, -30_000, 3, 5], [30_000, -30_000, 4, 4]]).astype(np.int16)
+    pool = SimpleNamespace(samples=samples, offsets=np.array([0, 4, 8]))
+    plan = Plan(
+        index=np.arange(2),
+        count=np.array([1, 2]),
+        speakers=np.zeros((2, 2), np.int32),
+        utterances=np.array([[0, -1], [1, 2]], np.int32),
+        starts=np.zeros((2, 2), np.int64),
+        sexes=np.zeros((2, 2), np.int8),
+        activity=np.ones((2, 2), np.float32),
+        gains=np.array([[1, 0], [1, 1]], np.float32),
+        scale=np.full(2, np.nan, np.float32),
+        samples=4,
+        level=30_000.0,
+    )
+    mixture = mixing.mix(pool, plan)
+    assert mixture.clips[0].tolist() == [0, 0, 0, 0]
+    assert mixture.scale[0] == 1
+    assert np.abs(mixture.clips[1].astype(int)).max() == 32_768
+    assert mixture.clipped.tolist() == [0, 2]
+    louder = dataclasses.replace(plan, scale=np.array([1, 4], np.float32), level=None)
+    voices = mixing.sources(pool, louder)
+    assert [each.dtype for each in voices] == [np.int16, np.int16]
+    assert voices[1].tolist() == [[32_767, -32_768, 6, 10], [32_767, -32_768, 8, 8]]
+
+
 def test_level_blind_clips_have_one_level_and_the_paper_s_crops(make_data):
     crops = make_data().clips["test"].plan()
     clips = make_data(mix=mix_of(gain_db=(-5, 5), level_db=-26)).clips["test"]
@@ -258,22 +285,43 @@ def test_clips_of_any_length_and_count(make_data):
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "problem"),
     [
-        {"counts": ()},
-        {"counts": (0, 1)},
-        {"counts": (2, 1)},
-        {"clip_seconds": 0},
-        {"test": 0},
-        {"min_active": 2},
-        {"gain_db": (5, -5)},
-        {"gain_db": 5},
-        {"level_db": 3},
+        ({"counts": ()}, "mix.counts=[]"),
+        ({"counts": 2}, "mix.counts=2"),
+        ({"counts": (0, 1)}, "mix.counts=[0, 1]: expected increasing numbers of speakers, at most 999"),
+        ({"counts": (2, 1)}, "such as mix.counts=[1,2,3]"),
+        ({"counts": (1, 1000)}, "mix.counts=[1, 1000]"),
+        ({"counts": (True, 2)}, "mix.counts=[True, 2]"),
+        ({"counts": (1, 2.5)}, "mix.counts=[1, 2.5]"),
+        ({"clip_seconds": 0}, "mix.clip_seconds=0"),
+        ({"seed": -1}, "mix.seed=-1"),
+        ({"fresh_each_epoch": 1}, "mix.fresh_each_epoch=1"),
+        ({"test": 0}, "mix.clips.test=0"),
+        ({"min_active": 2}, "mix.min_active=2: expected a share of the clip, from 0 to 1"),
+        ({"min_active": -0.1}, "mix.min_active=-0.1"),
+        ({"gain_db": (5, -5)}, "mix.gain_db=(5, -5): expected the lowest and the highest gain, from -60 to 60"),
+        ({"gain_db": (-61, 5)}, "mix.gain_db=(-61, 5)"),
+        ({"gain_db": ("loud", 5)}, "mix.gain_db=('loud', 5)"),
+        ({"gain_db": (1, 2, 3)}, "mix.gain_db=(1, 2, 3)"),
+        ({"gain_db": 5}, "mix.gain_db=5"),
+        ({"level_db": 3}, "mix.level_db=3: expected decibels below full scale"),
+        ({"level_db": -97}, "mix.level_db=-97"),
     ],
 )
-def test_an_impossible_mix_is_refused(changes):
-    with pytest.raises(UserError, match=r"mix\."):
+def test_an_impossible_mix_is_refused(changes, problem):
+    with pytest.raises(UserError) as error:
         mix_of(**changes)
+    assert problem in str(error.value)
+
+
+def test_the_ends_of_what_is_possible():
+    assert mix_of(counts=(999,), level_db=0, gain_db=(-60, 60), min_active=1, seed=0).level_db == 0
+    assert mix_of(level_db=-96, gain_db=(3, 3), min_active=0).min_active == 0
+    with pytest.raises(UserError, match="mix.clips=7: expected a number for each split"):
+        mixing.Mix("m", 7)
+    with pytest.raises(UserError, match="mix.clips.validation"):
+        mixing.Mix("m", {"train": 1, "test": 1})
 
 
 def test_another_process_with_another_batch_size_renders_the_same(real_speech, cache):

@@ -136,6 +136,62 @@ def test_too_many_damaged_utterances_are_an_error(own_tree, tmp_path):
     assert not list((tmp_path / "cache" / "pools").glob("*/"))
 
 
+def test_of_many_damaged_utterances_ten_are_named(own_tree, tmp_path, caplog):
+    for number in range(12):
+        flac(own_tree, number).write_bytes(b"no audio")
+    with pytest.raises(UserError, match="12 of the 48 utterances"):
+        pool_builder.build(corpus.index(own_tree), tmp_path / "cache", RATE)
+    assert [line.startswith(f"left out: {own_tree}") for line in caplog.messages] == [True] * 10 + [False]
+    assert caplog.messages[-1] == "left out: 2 more"
+
+
+def test_files_that_were_only_touched_are_not_decoded_again(own_tree, tmp_path):
+    path = pool_builder.build(corpus.index(own_tree), tmp_path, RATE)
+    built = (path / "samples.int16").stat().st_ino
+    for number in range(24):
+        os.utime(flac(own_tree, number))
+    assert pool_builder.existing(corpus.index(own_tree), tmp_path, RATE) == path
+    assert pool_builder.build(corpus.index(own_tree), tmp_path, RATE) == path
+    assert (path / "samples.int16").stat().st_ino == built
+    assert pool_builder.build(corpus.index(own_tree), tmp_path, RATE, force=True) == path
+    assert (path / "samples.int16").stat().st_ino != built
+    assert pool_builder.existing(corpus.index(own_tree), tmp_path, 8000) is None
+
+
+def test_a_run_s_speech_is_found_among_the_pools(tree, own_tree, tmp_path):
+    flac(own_tree, 3).unlink()
+    paths = [pool_builder.build(corpus.index(each), tmp_path, RATE) for each in (tree, own_tree)]
+    for path in paths:
+        opened = pool.Pool(path)
+        recorded = {"corpus_sha256": opened.sha256, "samples_sha256": opened.samples_sha256}
+        assert pool.is_speech_of(opened, recorded)
+        assert pool.find(tmp_path, recorded) == path
+        assert pool.find(tmp_path, {"corpus_sha256": opened.sha256}) == path  # a result of 0.1.0
+        for changed in recorded:
+            other = {**recorded, changed: "0" * 64}
+            assert not pool.is_speech_of(opened, other)
+            assert pool.find(tmp_path, other) is None
+    (paths[0] / "pool.json").write_text("{")
+    assert pool.find(tmp_path, recorded) == paths[1]  # one that is damaged hides no other
+    description = json.loads((paths[1] / "pool.json").read_text())
+    (paths[1] / "pool.json").write_text(json.dumps({**description, "format": 3}))
+    assert pool.find(tmp_path, recorded) is None
+
+
+def test_what_is_verified_is_noted_until_it_changes(tree, tmp_path):
+    path = pool_builder.build(corpus.index(tree), tmp_path, RATE)
+    noted = json.loads((path / "verified.json").read_text())
+    assert noted == pool.states_of(path)  # of what was just decoded
+    pool.Pool(path).verify(again=True)
+    os.utime(path / "activity.int32")
+    pool.Pool(path).verify()
+    assert json.loads((path / "verified.json").read_text()) == pool.states_of(path) != noted
+    for text in ("{", "[]", ""):
+        (path / "verified.json").write_text(text)
+        pool.Pool(path).verify()
+        assert json.loads((path / "verified.json").read_text()) == pool.states_of(path)
+
+
 def test_a_second_process_waits_for_the_first(tree, tmp_path, caplog):
     listed = corpus.index(tree)
     path = pool_builder.build(listed, tmp_path, RATE)

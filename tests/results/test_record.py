@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -100,6 +101,9 @@ def test_runs_that_have_begun_and_those_that_diverged(tmp_path):
     assert record.unfinished(tmp_path) == ["cut", "lost"]
     assert record.diverged(tmp_path) == {"lost": ("lost" * 300)[:500]}
     assert (record.is_finished(done), record.is_finished(tmp_path / "cut")) == (True, False)
+    for odd in ("{", "[]", "7", "{}", '{"message": 7}', '"text"', "[" * 100_000):
+        (tmp_path / "cut" / record.DIVERGED).write_text(odd)
+        assert list(record.diverged(tmp_path)) == ["lost"]
 
 
 def test_every_run_is_a_row(tmp_path):
@@ -120,6 +124,10 @@ def test_what_a_result_says_of_its_clips():
     result = RunResult.read(MEASURED / "m3-seed0")
     assert (result.counts, result.clip_samples) == ([1, 2, 3], 16_000)
     assert result.last.of("running") is result.last.running
+    assert result.last.value("val/accuracy") == result.last.validation["accuracy"]
+    assert result.last.value("running/loss") == result.last.running["loss"]
+    assert result.last.value("test/accuracy_2") == result.last.test["accuracy_2"]
+    assert np.isnan(result.last.value("val/nothing"))
 
 
 def test_predictions_are_written_whole_or_not_at_all(tmp_path):
