@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 NOTE = "threads.json"
 MOST = 1024  # more are a mistake, and the system may refuse them
 LEAST_CLIPS = 2000  # no trial for a training on fewer clips: it would take as long
-TRIAL_SECONDS = 0.4  # with each number of threads; longer where three steps take longer
+TRIAL_SECONDS = 0.25  # with each number of threads; longer where three steps take longer
 GAIN = 1.2  # how much faster several threads must be: when a core is busy, they wait for each other
 
 
@@ -101,5 +101,5 @@ def settle(recipe: Recipe, data: ClipDataModule, folder: Path, ranks: int) -> in
 def _tried(recipe: Recipe, data: ClipDataModule) -> tuple[int, dict[int, Throughput]]:
     if recipe.values["trainer"]["max_epochs"] * data.mix.clips["train"] >= LEAST_CLIPS:
         with contextlib.suppress(Exception):  # what is wrong with a net, the run itself says
-            return fastest(lambda: measure(recipe.module(), recipe, data, TRIAL_SECONDS))
+            return fastest(lambda: measure(recipe.module(), recipe, data, TRIAL_SECONDS, evaluated=False))
     return 1, {}

@@ -1,8 +1,9 @@
 """How many clips a second a net takes on this machine, from a moment of training and evaluating it on random clips."""
 
+import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -18,19 +19,22 @@ LEFT_OUT = ("callbacks", "max_epochs", "strategy", "sync_batchnorm")
 
 
 class Throughput(NamedTuple):
-    """Clips a second, in training and in evaluation."""
+    """Clips a second, in training and in evaluation; NaN where that was not measured."""
 
     train: float
     evaluate: float
 
 
-def measure(module: SpeakerCounter, recipe: Recipe, data: ClipDataModule, seconds: float) -> Throughput:
+def measure(
+    module: SpeakerCounter, recipe: Recipe, data: ClipDataModule, seconds: float, evaluated: bool = True
+) -> Throughput:
     """Train a net for two thirds of the time and evaluate it for the rest, on the run's device, with its precision and
     torch's present number of threads. It takes longer if three steps do.
 
     Args:
         module: the run's net, or another one of its kind; the steps change its weights.
         data: need not be set up.
+        evaluated: false: it is trained all the time.
 
     Returns:
         The throughput of one rank.
@@ -52,9 +56,16 @@ def measure(module: SpeakerCounter, recipe: Recipe, data: ClipDataModule, second
     trainer = recipe.instantiate(kept, _partial_=True, _convert_="all")(callbacks=[times], logger=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on loaders
-        trainer.fit(module, _repeat(batch, seconds * 2 / 3), _repeat(batch, seconds / 3))
-    # from the end of the first step, which is slow
-    return Throughput(*((len(ends) - 1) * batch_size / (ends[-1] - ends[0]) for ends in (times.train, times.evaluate)))
+        if evaluated:
+            trainer.fit(module, _repeat(batch, seconds * 2 / 3), _repeat(batch, seconds / 3))
+        else:
+            trainer.fit(module, _repeat(batch, seconds))
+    return Throughput(*(_rate(ends, batch_size) for ends in (times.train, times.evaluate)))
+
+
+def _rate(ends: Sequence[float], batch_size: int) -> float:
+    """Clips a second, from the end of the first step, which is slow."""
+    return (len(ends) - 1) * batch_size / (ends[-1] - ends[0]) if ends else math.nan
 
 
 def _repeat(batch: dict[str, torch.Tensor], seconds: float) -> Iterator[dict[str, torch.Tensor]]:
