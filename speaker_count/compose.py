@@ -269,7 +269,9 @@ def compose_like(result: RunResult, overrides: Sequence[str], config_dir: str | 
         for key, value in run_folder.leaves(getattr(result, group), f"{group}."):
             overridden = any(key == name or key.startswith(f"{name}.") for name in named)
             overridden = overridden or (key == "data.name" and "data.root" in named)  # another corpus
-            if key in known and not key.startswith(PLACES) and not overridden:
-                OmegaConf.update(config, key, value)
+            # a mix without augmentation has no keys of it
+            is_known = key in known or (key.startswith("mix.augment.") and "mix.augment" in known)
+            if is_known and not key.startswith(PLACES) and not overridden:
+                OmegaConf.update(config, key, value, force_add=True)
     config.model = _model_of(result, config_dir)
     return config

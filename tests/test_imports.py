@@ -47,9 +47,12 @@ WAY = [
     "pool",
     "pool_builder",
     "verification",
+    "pauses",
     "roster",
+    "effects",
+    "augmentation",
 ]
-WAY += ["planning", "mixing", "loader", "metadata", "wav_folder", "datamodule", "wav_writer"]
+WAY += ["planning", "varied", "mixing", "loader", "metadata", "wav_folder", "datamodule", "wav_writer"]
 
 
 def imported(path: Path, package: str) -> Iterator[str]:

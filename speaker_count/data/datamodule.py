@@ -233,7 +233,9 @@ class ClipDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> ClipLoader:
         """The training clips: reshuffled in each epoch, or in plan order if they are fresh."""
-        return self._loader("train", shuffle=not self.mix.fresh_each_epoch)
+        module = getattr(self.trainer, "lightning_module", None)
+        frame_seconds = getattr(module, "frame_seconds", None)
+        return self._loader("train", shuffle=not self.mix.fresh_each_epoch, frame_seconds=frame_seconds)
 
     def val_dataloader(self) -> list[ClipLoader]:
         """The validation clips; and with `evaluate_train` the training clips in plan order."""
@@ -243,7 +245,7 @@ class ClipDataModule(pl.LightningDataModule):
         """The test clips."""
         return self._loader("test")
 
-    def _loader(self, split: str, shuffle: bool = False) -> ClipLoader:
+    def _loader(self, split: str, shuffle: bool = False, frame_seconds: float | None = None) -> ClipLoader:
         return ClipLoader(
             self.clips[split],
             self.batch_size,
@@ -251,6 +253,7 @@ class ClipDataModule(pl.LightningDataModule):
             rank=self.trainer.global_rank if self.trainer else 0,
             ranks=self.trainer.world_size if self.trainer else 1,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+            frame_seconds=frame_seconds,
         )
 
     def _clips(self, pool: Pool, split: str) -> MixedClips:
@@ -259,9 +262,10 @@ class ClipDataModule(pl.LightningDataModule):
             raise UserError(f"mix.clip_seconds={self.mix.clip_seconds}: a clip needs at least one sample")
         where = f"the {split} split of data={self.name} ({self.root})"
         frames = pool.frames[pool.splits[pool.speaker] == SPLITS.index(split)]
-        if len(frames) and frames.max() < clips.samples:
+        if len(frames) and frames.max() < clips.crop:
+            faster = f" (at mix.augment.speed, {clips.crop / self.sample_rate:.2f} s)" if clips.augment else ""
             raise UserError(
-                f"mix.clip_seconds={self.mix.clip_seconds} is longer than every utterance of {where}; "
+                f"mix.clip_seconds={self.mix.clip_seconds}{faster} is longer than every utterance of {where}; "
                 f"the longest has {frames.max() / self.sample_rate:.2f} s"
             )
         most = max(self.mix.counts)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speaker_count.data import draws, mixing, planning
+from speaker_count.data import augmentation, draws, mixing, planning
+from speaker_count.data.pauses import Pauses
 from speaker_count.data.planning import Plan
 from speaker_count.data.pool import Pool
 from speaker_count.data.roster import Roster
@@ -59,6 +60,14 @@ class Clips(ABC):
         """`(clips, samples)` int16."""
 
     @abstractmethod
+    def active_voices(self, plan: Plan, frames: int) -> np.ndarray:
+        """How many voices are active in each of `frames` equal parts of the clips, `(clips, frames)` int8.
+
+        Raises:
+            UserError: the clips are stored without it.
+        """
+
+    @abstractmethod
     def sources(self, plan: Plan) -> list[np.ndarray]:
         """Each clip's voices, `(count, samples)` int16, as the clip holds them.
 
@@ -90,12 +99,16 @@ class MixedClips(Clips):
     Attributes:
         pool: the decoded speech.
         roster: the speakers, utterances and crops that the clips are drawn from.
+        crop: the most that a voice takes of an utterance, in samples.
     """
 
     def __init__(self, pool: Pool, split: str, mix: mixing.Mix) -> None:
         self.pool, self.split, self.mix = pool, split, mix
         self.samples = round(mix.clip_seconds * pool.sample_rate)
-        self.roster = Roster.of(pool, split, self.samples, mix.min_active)
+        self.augment = mix.augment_of(split)
+        self.crop = augmentation.longest_crop(self.augment, self.samples)
+        self.roster = Roster.of(pool, split, self.crop, mix.min_active)
+        self.pauses = Pauses.of(pool, split) if 0 in mix.counts else None
 
     @property
     def speakers(self) -> int:
@@ -117,12 +130,24 @@ class MixedClips(Clips):
             samples=self.samples,
             gain_db=self.mix.gain_db,
             level_db=self.mix.level_db,
+            augment=self.augment,
+            pauses=self.pauses,
             activity=activity,
         )
 
     def render(self, plan: Plan) -> np.ndarray:
         """`(clips, samples)` int16."""
         return mixing.mix(self.pool, plan).clips
+
+    def active_voices(self, plan: Plan, frames: int) -> np.ndarray:
+        """As `Clips.active_voices`."""
+        heard = np.arange(plan.starts.shape[1]) < plan.count[:, None]
+        lengths = np.full(plan.starts.shape, self.samples)
+        if plan.effects is not None:
+            lengths = np.rint(lengths * plan.effects.speed).astype(np.int64)
+        active = self.pool.active_frames(np.maximum(plan.utterances, 0), np.maximum(plan.starts, 0), lengths, frames)
+        voices: np.ndarray = (active & heard[..., None]).sum(axis=1, dtype=np.int8)
+        return voices
 
     def sources(self, plan: Plan) -> list[np.ndarray]:
         """Each clip's voices, `(count, samples)` int16, as the clip holds them."""
@@ -132,15 +157,17 @@ class MixedClips(Clips):
 class ClipLoader:
     """Batches of clips, planned and rendered on a background thread while the step computes.
 
-    A batch is a dictionary: `waveform` `(batch, samples)` int16, `count` `(batch,)` int64 (how many people speak) and
-    `index` `(batch,)` int64 (the clip's number in the plan). Neither `batch_size` nor `ranks` changes the clips of an
-    epoch. The position within an epoch is state, so that training resumes where it stopped.
+    A batch is a dictionary: `waveform` `(batch, samples)` int16; `(batch,)` int64 each, `count` (how many people
+    speak), `women` and `men` among them, and `index` (the clip's number in the plan); and with `frame_seconds` `active`
+    `(batch, frames)` int8 (how many voices are active in each frame). Neither `batch_size` nor `ranks` changes an
+    epoch's clips. The position within an epoch is state, so that training resumes where it stopped.
 
     Args:
         batch_size: clips in a batch of all ranks together.
         order_seed: shuffles the clips, differently in each epoch; None: plan order.
         rank, ranks: which part of every batch this loader yields, and of how many.
         pin_memory: put batches into page-locked memory, from which GPUs copy faster.
+        frame_seconds: the length of the frames of `active`; None: batches are without it.
     """
 
     def __init__(
@@ -151,7 +178,10 @@ class ClipLoader:
         rank: int = 0,
         ranks: int = 1,
         pin_memory: bool = False,
+        frame_seconds: float | None = None,
     ) -> None:
+        seconds = clips.mix.clip_seconds
+        self.frames = None if frame_seconds is None else max(1, round(seconds / frame_seconds))
         self.clips, self.batch_size, self.order_seed = clips, batch_size, order_seed
         self.rank, self.ranks, self.pin_memory = rank, ranks, pin_memory
         self.epoch = 0
@@ -220,7 +250,11 @@ class ClipLoader:
             yield left
 
     def _batch(self, plan: Plan) -> Batch:
-        arrays = {"waveform": self.clips.render(plan), "count": plan.count, "index": plan.index}
+        women, men = ((plan.sexes == sex).sum(axis=1) for sex in range(2))
+        arrays = {"waveform": self.clips.render(plan), "count": plan.count, "women": women, "men": men}
+        arrays["index"] = plan.index
+        if self.frames is not None:
+            arrays["active"] = self.clips.active_voices(plan, self.frames)
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return {name: tensor.pin_memory() for name, tensor in tensors.items()} if self.pin_memory else tensors
 

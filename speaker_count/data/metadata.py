@@ -1,6 +1,7 @@
 """The table of a split's clips, which says where each clip comes from: written beside the files, and read back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -49,7 +50,8 @@ def of_plan(
     and `M` (how many of each), `Speakers_Class` (the count's place in `counts`). Ours with one value per voice, in the
     order of the sum: `speaker_ids`, `utterances`, `starts` (samples), `sexes`, `activity` (share of the crop), `gains`.
     Ours with one value per clip: `scale` (the factor of the sum), `clipped` (samples beyond 16 bits), `sha256` (of the
-    file).
+    file). Clips that vary have those of `augmentation.Effects`, too, and splits with clips without a speaker
+    `pause_utterance`, `pause_start` and `pause_length`.
 
     Args:
         plan: with the scale that rendering used.
@@ -79,10 +81,25 @@ def of_plan(
         "activity": voices(plan.activity),
         "gains": voices(plan.gains),
         "scale": plan.scale,
+        **_varied(pool, plan, voices),
         "clipped": clipped,
         "sha256": sha256,
     }
     return pa.table(columns)
+
+
+def _varied(pool: Speech, plan: Plan, voices: Callable[[np.ndarray], pa.Array]) -> dict[str, Any]:
+    """The columns of `augmentation.Effects`, and where pauses come from, of clips that have them."""
+    columns: dict[str, Any] = {}
+    if plan.effects is not None:
+        for name, values in vars(plan.effects).items():
+            columns[name] = voices(values) if values.ndim == 2 else values
+    if plan.pause is not None:
+        utterances, starts, lengths = plan.pause.T
+        names = pool.utterances[utterances].astype(object)
+        columns["pause_utterance"] = pa.array(names, pa.string(), mask=lengths == 0)
+        columns |= {"pause_start": starts, "pause_length": lengths}
+    return columns
 
 
 def contents(table: pa.Table) -> tuple[bytes, bytes]:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from speaker_count.data import pauses
+from speaker_count.data.augmentation import Augment
 from speaker_count.data.planning import Plan
 from speaker_count.data.pool import Pool
 from speaker_count.errors import UserError, check_number
@@ -33,6 +35,7 @@ class Mix:
         min_active: draw only crops in which the speaker is active for at least this share; None: any crop.
         gain_db: lowest and highest gain of a voice, drawn uniformly in between; None: voices keep their level.
         level_db: bring every clip to this RMS, in decibels below full scale (negative); None: clips keep their level.
+        augment: how the clips of some splits vary beyond that, also as plain values; None: they do not.
 
     Raises:
         UserError: a value is of the wrong kind or out of range.
@@ -47,11 +50,14 @@ class Mix:
     min_active: float | None = None
     gain_db: Sequence[float] | None = None
     level_db: float | None = None
+    augment: Augment | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "augment", Augment.of(self.augment))
         counts: Any = list(self.counts) if isinstance(self.counts, Sequence) else self.counts
         whole = isinstance(counts, list) and all(type(count) is int for count in counts)
-        if not counts or not whole or counts != sorted({*counts}) or counts[0] < 1 or counts[-1] > MOST_VOICES:
+        increasing = whole and counts == sorted({*counts})
+        if not counts or not increasing or counts[0] < 0 or not 1 <= counts[-1] <= MOST_VOICES:
             raise UserError(
                 f"mix.counts={counts}: expected increasing numbers of speakers, at most {MOST_VOICES}, such as "
                 "mix.counts=[1,2,3]"
@@ -82,6 +88,10 @@ class Mix:
                     f"mix.level_db={self.level_db}: expected decibels below full scale, such as mix.level_db=-26"
                 )
 
+    def augment_of(self, split: str) -> Augment | None:
+        """How the clips of a split vary; None: they do not."""
+        return self.augment if self.augment is not None and split in self.augment.splits else None
+
 
 class Mixture(NamedTuple):
     """Rendered clips.
@@ -100,14 +110,20 @@ class Mixture(NamedTuple):
 def mix(pool: Pool, plan: Plan) -> Mixture:
     """Render a plan: `rint(scale * sum(gain_i * x_i) / n)`, voices in plan order, ties to even.
 
-    Gains and scale of 1 leave sums of integers, which float32 holds exactly.
+    Gains and scale of 1 leave sums of integers, which float32 holds exactly. Effects change voices before the sum and
+    the clip after it.
     """
+    if plan.effects is not None:
+        from speaker_count.data import varied  # takes a third of a second to import, which most runs need not wait
+
+        return Mixture(*varied.render(pool, plan))
     clips = np.empty((len(plan), plan.samples), np.int16)
     clipped = np.zeros(len(plan), np.int64)
     scale = plan.scale.copy()
     total = np.empty(plan.samples, np.float32)
     scaled = np.empty(plan.samples, np.float32)
     begins = (pool.offsets[plan.utterances] + plan.starts).tolist()
+    silent = (plan.count == 0).tolist()
     untouched = ((plan.count == 1) & (plan.scale == 1) & (plan.gains[:, 0] == 1)).tolist()
     # a mean of 16-bit numbers fits into 16 bits; other sums may have to be clipped
     louder = ((plan.scale != 1) | (plan.gains > 1).any(axis=1)).tolist()
@@ -117,6 +133,8 @@ def mix(pool: Pool, plan: Plan) -> Mixture:
         if untouched[row]:
             np.copyto(clips[row], samples[starts[0] : starts[0] + length])
             continue
+        if silent[row]:
+            np.copyto(total, pauses.repeated(pool, plan.pause, row, length))
         for voice in range(count):
             crop = samples[starts[voice] : starts[voice] + length]
             if gains[voice] != 1:
@@ -126,7 +144,7 @@ def mix(pool: Pool, plan: Plan) -> Mixture:
             else:
                 np.add(total, crop, out=total)
         if plan.level is not None:
-            scale[row] = _scale(total, count, plan.level)
+            scale[row] = _scale(total, max(count, 1), plan.level)
         if louder[row]:
             np.multiply(total, scale[row], out=total)
         if count > 1:
@@ -147,13 +165,14 @@ def _scale(total: np.ndarray, count: int, level: float) -> float:
 
 
 def sources(pool: Pool, plan: Plan) -> list[np.ndarray]:
-    """Each clip's voices as the clip holds them, `(count, samples)` int16: apart from rounding, they add up to it."""
+    """Each clip's voices as the clip holds them, `(count, samples)` int16: apart from rounding, they add up to it.
+    Those of a clip that varies are without room, noise, band limit and codec.
+    """
+    from speaker_count.data import varied  # as in `mix`
+
     scale = mix(pool, plan).scale
-    begins = pool.offsets[plan.utterances] + plan.starts
     rendered = []
     for row, count in enumerate(plan.count.tolist()):
-        crops = np.stack([pool.samples[begin : begin + plan.samples] for begin in begins[row, :count]])
-        factors = scale[row] * plan.gains[row, :count] / np.float32(count)
-        heard = np.rint(crops * factors[:, None])
+        heard = np.rint(varied.voices(pool, plan, row) * (scale[row] / np.float32(max(count, 1))))
         rendered.append(np.clip(heard, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16))
     return rendered

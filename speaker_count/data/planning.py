@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from speaker_count.data import draws
+from speaker_count.data import augmentation, draws
+from speaker_count.data.augmentation import Augment, Effects
+from speaker_count.data.pauses import NO_PAUSE, Pauses
 from speaker_count.data.pool import Pool
 from speaker_count.data.roster import Roster
 from speaker_count.labels import FULL_SCALE, SEXES, UNKNOWN
@@ -37,6 +39,9 @@ class Plan:
         scale: `(clips,)` float32, the factor of the sum; NaN where rendering computes it, to bring the clip to `level`.
         samples: length of a clip.
         level: the RMS of every clip, in steps of 16 bits; None: the clips keep their level.
+        pause: `(clips, 3)` int64, the pause that a clip without a speaker repeats: the utterance's row in the pool, its
+            first sample and its samples; -1, -1, 0: none, or silence. None: every clip has a speaker.
+        effects: what is done to clips and voices; None: nothing.
     """
 
     index: np.ndarray
@@ -50,13 +55,16 @@ class Plan:
     scale: np.ndarray
     samples: int
     level: float | None = None
+    pause: np.ndarray | None = None
+    effects: Effects | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __getitem__(self, rows: slice | np.ndarray) -> "Plan":
         columns: dict[str, np.ndarray] = {name: getattr(self, name)[rows] for name in COLUMNS}
-        return replace(self, **columns)  # type: ignore[arg-type]  # of columns alone
+        pause, effects = (None if part is None else part[rows] for part in (self.pause, self.effects))
+        return replace(self, pause=pause, effects=effects, **columns)  # type: ignore[arg-type]  # of columns alone
 
 
 def plan(
@@ -71,6 +79,8 @@ def plan(
     samples: int,
     gain_db: Sequence[float] | None = None,
     level_db: float | None = None,
+    augment: Augment | None = None,
+    pauses: Pauses | None = None,
     activity: bool = True,
 ) -> Plan:
     """Draw clips of a split and epoch by their numbers; each clip follows from its own number alone.
@@ -78,13 +88,16 @@ def plan(
     Every block of `len(counts)` clips holds each count once, in an order drawn for the block. For each voice: a fair
     bit gives the sex (the other sex if no speaker of it remains), then uniformly one of that sex's speakers who are not
     in the clip yet, one of their utterances, and the sample at which the crop begins. A speaker of unknown sex is drawn
-    as often as if all speakers were drawn evenly; the bit is drawn for the remaining voices.
+    as often as if all speakers were drawn evenly; the bit is drawn for the remaining voices. A clip without a speaker
+    repeats a pause.
 
     Args:
         index: `(clips,)` int64, the clips' numbers.
-        roster: `Roster.of(pool, split, samples, min_active)`.
+        roster: `Roster.of(pool, split, augmentation.longest_crop(augment, samples), min_active)`.
         counts, gain_db, level_db: as in `Mix`.
         samples: length of a clip.
+        augment: of this split; None: its clips do not vary.
+        pauses: of this split; needed if there are clips without a speaker.
         activity: look up how active each crop is. It costs two reads at random places per voice, and rendering does not
             need it.
     """
@@ -93,7 +106,17 @@ def plan(
     shape = (len(index), max(counts))
     words = draws.words(f"voices/{stream}", index, 4 * shape[1]).reshape(*shape, 4)
     sexes, speakers, utterances, starts = _voices(roster, words)
+    if augment is not None and augment.gain_db is not None:
+        gain_db = augment.gain_db
     gains = np.ones(shape, np.float32) if gain_db is None else _gains(f"gains/{stream}", index, shape[1], gain_db)
+    pause = None
+    if pauses is not None:
+        pause = pauses.draw(draws.words(f"pause/{stream}", index, 1)[:, 0])
+        pause[count > 0] = NO_PAUSE
+    if augment is None:
+        effects, level = None, level_db
+    else:
+        effects, level = augmentation.draw(augment, stream, index, shape[1], level_db), None
 
     heard = np.arange(shape[1]) < count[:, None]
     active = pool.active_share(utterances, starts, samples) if activity else np.full(shape, np.nan, np.float32)
@@ -106,9 +129,11 @@ def plan(
         sexes=np.where(heard, sexes, -1).astype(np.int8),
         activity=np.where(heard, active, 0),
         gains=np.where(heard, gains, 0),
-        scale=np.full(len(index), 1 if level_db is None else np.nan, np.float32),
+        scale=np.full(len(index), 1 if level is None and effects is None else np.nan, np.float32),
         samples=samples,
-        level=None if level_db is None else FULL_SCALE * 10 ** (level_db / 20),
+        level=None if level is None else FULL_SCALE * 10 ** (level / 20),
+        pause=pause,
+        effects=effects,
     )
 
 

@@ -173,6 +173,21 @@ class Pool:
         share: np.ndarray = (active / length).astype(np.float32)
         return share
 
+    def active_frames(self, utterances: np.ndarray, starts: np.ndarray, lengths: np.ndarray, frames: int) -> np.ndarray:
+        """Whether the speaker is active in each of a crop's frames, of equal length, bool, `(..., frames)`.
+
+        Args:
+            utterances: rows, of any shape.
+            starts, lengths: first sample within the utterance and samples of each crop, of the same shape.
+        """
+        edges = starts[..., None] + lengths[..., None] * np.arange(frames + 1) // frames
+        whole = self.frames[utterances] // self.frame_length
+        counted = self.activity_offsets[utterances][..., None] + np.minimum(
+            edges // self.frame_length, whole[..., None]
+        )
+        active: np.ndarray = np.diff(self.active_before[counted], axis=-1) > 0
+        return active
+
     def verify(self, again: bool = False) -> None:
         """Read all samples and their activity, and compare their SHA-256.
 

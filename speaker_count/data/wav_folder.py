@@ -269,6 +269,13 @@ class WavClips(Clips):
             clips[row] = self.folder.read(self.split, index)
         return clips
 
+    def active_voices(self, plan: Plan, frames: int) -> np.ndarray:
+        """Raises UserError: files hold clips, not when their voices are active."""
+        raise UserError(
+            f"{self.folder.path} holds mixed clips, not when their voices are active: train with "
+            "model.loss.frame_weight=0, or on clips that are mixed"
+        )
+
     def sources(self, plan: Plan) -> list[np.ndarray]:
         """Raises UserError: files hold clips, not their voices."""
         raise UserError(f"{self.folder.path} holds mixed clips, not their separate voices")

@@ -289,7 +289,8 @@ def test_clips_of_any_length_and_count(make_data):
     [
         ({"counts": ()}, "mix.counts=[]"),
         ({"counts": 2}, "mix.counts=2"),
-        ({"counts": (0, 1)}, "mix.counts=[0, 1]: expected increasing numbers of speakers, at most 999"),
+        ({"counts": (0,)}, "mix.counts=[0]: expected increasing numbers of speakers, at most 999"),
+        ({"counts": (-1, 1)}, "mix.counts=[-1, 1]"),
         ({"counts": (2, 1)}, "such as mix.counts=[1,2,3]"),
         ({"counts": (1, 1000)}, "mix.counts=[1, 1000]"),
         ({"counts": (True, 2)}, "mix.counts=[True, 2]"),

@@ -1,0 +1,195 @@
+"""Augmentation: how clips vary beyond who speaks, as columns of their plan.
+
+Every property is drawn from the clip's number alone, so that a clip can be made again from its plan.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from speaker_count.data import draws
+from speaker_count.errors import UserError, check_number
+from speaker_count.labels import FULL_SCALE, SPLITS
+
+SPEED_STEPS = 100  # speeds are drawn in hundredths
+TILTS = (-0.3, 0.97)  # poles of the filter that colours generated noise: from slightly bright to nearly brown
+DIRECT_DB = (-3.0, 12.0)  # a voice's direct sound against its reverberation
+LOW_HZ = (20.0, 300.0)  # lower limit of a limited band, as of a telephone
+WORDS_PER_VOICE, WORDS_PER_CLIP = 4, 16
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How the clips of some splits vary. Ranges are drawn from uniformly; a share is that of the clips.
+
+    Args:
+        splits: the splits whose clips vary; all others are mixed without.
+        speed: the largest change of a voice's speed: at 0.15, each voice is played at 0.85 to 1.15 times its speed, and
+            its pitch moves with it.
+        gain_db: lowest and highest gain of a voice, in decibels, instead of the mix's; None: the mix's.
+        level_db: lowest and highest RMS of a clip, in decibels below full scale, instead of the mix's; None: the mix's.
+        noise_share, snr_db: the share of clips with noise, and its lowest and highest signal-to-noise ratio in
+            decibels.
+        room_share, reverberation_seconds: the share of clips in a room, and the shortest and longest time in which its
+            sound decays by 60 dB.
+        band_share, band_hz: the share of clips with a limited band, and the lowest and highest upper limit in Hz.
+        bits_share, bits: the share of clips that are quantised as a codec does (mu-law), and the fewest and most bits.
+
+    Raises:
+        UserError: a value is of the wrong kind or out of range.
+    """
+
+    splits: Sequence[str] = ("train",)
+    speed: float = 0.0
+    gain_db: Sequence[float] | None = None
+    level_db: Sequence[float] | None = None
+    noise_share: float = 0.0
+    snr_db: Sequence[float] = (15.0, 45.0)
+    room_share: float = 0.0
+    reverberation_seconds: Sequence[float] = (0.1, 0.6)
+    band_share: float = 0.0
+    band_hz: Sequence[float] = (3000.0, 7500.0)
+    bits_share: float = 0.0
+    bits: Sequence[int] = (6, 10)
+
+    def __post_init__(self) -> None:
+        listed = isinstance(self.splits, Sequence) and not isinstance(self.splits, str)
+        if not listed or not all(split in SPLITS for split in self.splits):
+            raise UserError(f"mix.augment.splits={self.splits}: expected some of {', '.join(SPLITS)}")
+        check_number("mix.augment.speed", self.speed, float, 0)
+        if self.speed > 0.5:
+            raise UserError(f"mix.augment.speed={self.speed}: expected at most 0.5")
+        for share in ("noise_share", "room_share", "band_share", "bits_share"):
+            check_number(f"mix.augment.{share}", getattr(self, share), float, 0)
+            if getattr(self, share) > 1:
+                raise UserError(f"mix.augment.{share}={getattr(self, share)}: expected a share of the clips, 0 to 1")
+        for name, least, most in (
+            ("gain_db", -60, 60),
+            ("level_db", -96, 0),
+            ("snr_db", -60, 100),
+            ("reverberation_seconds", 0.01, 10),
+            ("band_hz", 500, 96_000),
+            ("bits", 2, 16),
+        ):
+            _check_range(f"mix.augment.{name}", getattr(self, name), least, most, name in ("gain_db", "level_db"))
+
+    @classmethod
+    def of(cls, values: Any) -> "Augment | None":
+        """Of plain values, as a config or a result has them; None stays None.
+
+        Raises:
+            UserError: a key is not known.
+        """
+        if values is None or isinstance(values, cls):
+            return values
+        if not isinstance(values, dict):
+            raise UserError(f"mix.augment={values}: expected keys such as mix.augment.speed=0.15")
+        known = {each.name for each in fields(cls)}
+        unknown = sorted(str(key) for key in values if key not in known)
+        if unknown:
+            raise UserError(f"mix.augment.{unknown[0]}: no such key; there are {', '.join(sorted(known))}")
+        return cls(**values)
+
+
+def _check_range(key: str, values: Any, least: float, most: float, may_be_none: bool) -> None:
+    if values is None and may_be_none:
+        return
+    ends = list(values) if isinstance(values, Sequence) and not isinstance(values, str) else []
+    kinds = (int,) if key.endswith(".bits") else (int, float)
+    if len(ends) != 2 or not all(type(end) in kinds for end in ends) or not least <= ends[0] <= ends[1] <= most:
+        raise UserError(f"{key}={values}: expected the lowest and the highest value, from {least:g} to {most:g}")
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What is done to clips and their voices; `effects[rows]` is that of these rows.
+
+    Attributes:
+        speed: `(clips, voices)` float32, 1 for a voice at its own speed.
+        response, direct: `(clips, voices)`: the number that a voice's room response is made from, int64, and its direct
+            sound against the reverberation, as a factor of amplitude, float32.
+        reverberation: `(clips,)` float32, seconds in which the room's sound decays by 60 dB; 0: no room.
+        noise: `(clips,)` float32, the noise's RMS as a factor of the voices'; 0: none.
+        noise_start: `(clips,)` int64, the number that a clip's noise is made from.
+        tilt: `(clips,)` float32, the pole of the filter that colours the noise.
+        low, high: `(clips,)` float32, limits of the band in Hz; `high` 0: not limited.
+        bits: `(clips,)` int8, of mu-law; 0: not quantised.
+        level: `(clips,)` float32, the RMS of the clip in steps of 16 bits; NaN: it stays.
+    """
+
+    speed: np.ndarray
+    response: np.ndarray
+    direct: np.ndarray
+    reverberation: np.ndarray
+    noise: np.ndarray
+    noise_start: np.ndarray
+    tilt: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    bits: np.ndarray
+    level: np.ndarray
+
+    def __getitem__(self, rows: slice | np.ndarray) -> "Effects":
+        columns: dict[str, Any] = {each.name: getattr(self, each.name)[rows] for each in fields(self)}
+        return replace(self, **columns)
+
+
+def longest_crop(augment: Augment | None, samples: int) -> int:
+    """How much of an utterance a voice of `samples` may take, in samples."""
+    return samples if augment is None or not augment.speed else crop_length(samples, 1 + augment.speed)
+
+
+def crop_length(samples: int, speed: float) -> int:
+    """The samples of an utterance that give `samples` at a speed."""
+    return samples if speed == 1 else int(np.ceil(samples * speed)) + 2
+
+
+def draw(augment: Augment, stream: str, index: np.ndarray, voices: int, level_db: float | None) -> Effects:
+    """Draw the effects of clips by their numbers.
+
+    Args:
+        stream: names the split, the seed and the epoch.
+        index: `(clips,)` int64.
+        voices: the most in a clip.
+        level_db: the mix's; the augmentation's own counts before it.
+    """
+    per_clip = draws.words(f"effects/{stream}", index, WORDS_PER_CLIP)
+    shape = (len(index), voices)
+    per_voice = draws.words(f"voice effects/{stream}", index, voices * WORDS_PER_VOICE).reshape(*shape, WORDS_PER_VOICE)
+    steps = round(augment.speed * SPEED_STEPS)
+    room, noisy, limited, quantised = (
+        _has(per_clip[:, place], share)
+        for place, share in enumerate((augment.room_share, augment.noise_share, augment.band_share, augment.bits_share))
+    )
+    fewest, most = augment.bits
+    levels = augment.level_db or (None if level_db is None else (level_db, level_db))
+    decibels = None if levels is None else _between(per_clip[:, 11], *levels)
+    return Effects(
+        speed=((SPEED_STEPS - steps + draws.below(per_voice[..., 0], 2 * steps + 1)) / SPEED_STEPS).astype(np.float32),
+        response=per_voice[..., 1].astype(np.int64),
+        direct=_factor(_between(per_voice[..., 2], *DIRECT_DB)),
+        reverberation=np.where(room, _between(per_clip[:, 4], *augment.reverberation_seconds), 0).astype(np.float32),
+        noise=np.where(noisy, _factor(-_between(per_clip[:, 5], *augment.snr_db)), 0).astype(np.float32),
+        noise_start=per_clip[:, 6].astype(np.int64),
+        tilt=_between(per_clip[:, 7], *TILTS),
+        low=_between(per_clip[:, 8], *LOW_HZ),
+        high=np.where(limited, _between(per_clip[:, 9], *augment.band_hz), 0).astype(np.float32),
+        bits=np.where(quantised, fewest + draws.below(per_clip[:, 10], most - fewest + 1), 0).astype(np.int8),
+        level=np.full(len(index), np.nan, np.float32) if decibels is None else FULL_SCALE * _factor(decibels),
+    )
+
+
+def _has(word: np.ndarray, share: float) -> np.ndarray:
+    """Whether clips are among a share of them."""
+    return word < share * 2**32
+
+
+def _between(word: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Numbers in a range, float32."""
+    return (low + (high - low) * (word / 2**32)).astype(np.float32)
+
+
+def _factor(decibels: np.ndarray) -> np.ndarray:
+    return (10 ** (decibels.astype(np.float64) / 20)).astype(np.float32)

@@ -1,0 +1,109 @@
+"""What augmentation does to sound: speed, rooms, noise, limited bands, quantisation. Plain functions of arrays."""
+
+import functools
+
+import numpy as np
+import scipy.fft
+import scipy.signal
+import soxr
+
+BANK = 2**20  # samples of white noise that all generated noise and rooms are cut from
+ROLL_OFF_HZ = 300.0  # over which a limited band fades
+PREDELAY_SECONDS = 0.002  # between the direct sound and the first reflection
+MU = 255.0
+
+
+@functools.cache
+def _bank() -> np.ndarray:
+    """White noise of RMS 1, `(BANK,)` float32."""
+    return np.random.Generator(np.random.Philox(key=20_160)).standard_normal(BANK, dtype=np.float32)
+
+
+def _cut(number: int, length: int) -> np.ndarray:
+    """A piece of the bank, which begins at a place that follows from a number of 32 bits."""
+    start = number * (BANK - length) >> 32
+    return _bank()[start : start + length]
+
+
+def at_speed(crop: np.ndarray, speed: float, samples: int) -> np.ndarray:
+    """A crop played faster or slower, `(samples,)` float32; its pitch moves along.
+
+    Args:
+        crop: `(augmentation.crop_length(samples, speed),)`.
+    """
+    played: np.ndarray = soxr.resample(crop.astype(np.float32), speed, 1.0, "MQ")[:samples]
+    return played
+
+
+def room_response(number: int, seconds: float, direct: float, rate: int) -> np.ndarray:
+    """The reverberation of a room without the direct sound: noise that decays by 60 dB in `seconds`, float32.
+
+    Args:
+        number: of 32 bits; voices with other numbers stand at other places.
+        direct: the amplitude of the direct sound, against that of all reverberation.
+    """
+    length = max(2, round(seconds * rate))
+    decay = np.exp(np.float32(-np.log(1000) / length) * np.arange(length, dtype=np.float32))
+    tail: np.ndarray = _cut(number, length) * decay
+    tail[: round(PREDELAY_SECONDS * rate)] = 0
+    energy = float(np.sqrt(np.dot(tail, tail)))
+    tail /= np.float32(direct * energy or 1)
+    return tail
+
+
+def in_room(voices: np.ndarray, responses: list[np.ndarray]) -> np.ndarray:
+    """The sum of voices with their reverberation, `(samples,)` float32.
+
+    Args:
+        voices: `(voices, samples)` float32.
+        responses: of each voice, as `room_response` makes them.
+    """
+    samples = voices.shape[1]
+    size = scipy.fft.next_fast_len(samples + max(map(len, responses)), real=True)
+    spectrum = sum(
+        scipy.fft.rfft(voice, size) * scipy.fft.rfft(response, size)
+        for voice, response in zip(voices, responses, strict=True)
+    )
+    heard: np.ndarray = voices.sum(axis=0) + scipy.fft.irfft(spectrum, size)[:samples]
+    return heard
+
+
+def noise(number: int, tilt: float, samples: int) -> np.ndarray:
+    """Coloured noise of RMS 1, `(samples,)` float32.
+
+    Args:
+        number: of 32 bits.
+        tilt: the pole of a filter of first order: 0 is white, towards 1 brown.
+    """
+    white = _cut(number, samples)
+    coloured = scipy.signal.lfilter([np.float32(1)], np.array([1, -tilt], np.float32), white)
+    scaled: np.ndarray = coloured / np.float32(max(rms(coloured), 1e-9))
+    return scaled
+
+
+def limit_band(clip: np.ndarray, low: float, high: float, rate: int) -> np.ndarray:
+    """A clip without what lies below `low` and above `high` Hz, `(samples,)` float32."""
+    size = scipy.fft.next_fast_len(len(clip), real=True)
+    hertz = np.arange(size // 2 + 1, dtype=np.float32) * np.float32(rate / size)
+    kept = np.clip((high + ROLL_OFF_HZ - hertz) / ROLL_OFF_HZ, 0, 1) * np.clip(hertz / low, 0, 1) ** 2
+    limited: np.ndarray = scipy.fft.irfft(scipy.fft.rfft(clip, size) * kept, size)[: len(clip)]
+    return limited
+
+
+@functools.cache
+def mu_law(bits: int) -> np.ndarray:
+    """What each 16-bit sample becomes in `2**bits` steps of mu-law (ITU-T G.711's curve), `(65536,)` int16, from the
+    sample -32768 on.
+    """
+    sample = np.arange(-32_768, 32_768) / 32_768
+    compressed = np.sign(sample) * np.log1p(MU * np.abs(sample)) / np.log1p(MU)
+    steps = 2 ** (bits - 1) - 1
+    quantised = np.rint(compressed * steps) / steps
+    expanded = np.sign(quantised) * np.expm1(np.abs(quantised) * np.log1p(MU)) / MU
+    heard: np.ndarray = np.clip(np.rint(expanded * 32_768), -32_768, 32_767).astype(np.int16)
+    return heard
+
+
+def rms(clip: np.ndarray) -> float:
+    """The root of the mean square."""
+    return float(np.sqrt(np.dot(clip, clip) / len(clip)))

@@ -1,0 +1,69 @@
+"""Clips that vary: a plan with effects, rendered."""
+
+import numpy as np
+
+from speaker_count.data import augmentation, effects, pauses
+from speaker_count.data.planning import Plan
+from speaker_count.data.pool import Pool
+from speaker_count.labels import FULL_SCALE
+
+
+def render(pool: Pool, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each voice at its speed and in its room, then the clip with noise, limited band, level and quantisation.
+
+    Returns:
+        Clips, clipped samples and scale, as in `mixing.Mixture`.
+    """
+    assert plan.effects is not None
+    done, samples = plan.effects, plan.samples
+    clips = np.empty((len(plan), samples), np.int16)
+    clipped = np.zeros(len(plan), np.int64)
+    scale = np.ones(len(plan), np.float32)
+    for row in range(len(plan)):
+        clip = _mean_of_voices(pool, plan, row)
+        if done.noise[row]:
+            loudness = np.float32((effects.rms(clip) or 1.0) * done.noise[row])
+            clip += loudness * effects.noise(int(done.noise_start[row]), float(done.tilt[row]), samples)
+        if done.high[row]:
+            clip = effects.limit_band(clip, float(done.low[row]), float(done.high[row]), pool.sample_rate)
+        if not np.isnan(done.level[row]):
+            scale[row] = done.level[row] / (effects.rms(clip) or np.inf)
+            clip *= scale[row]
+        np.rint(clip, out=clip)
+        clipped[row] = np.count_nonzero((clip < -FULL_SCALE) | (clip > FULL_SCALE - 1))
+        np.clip(clip, -FULL_SCALE, FULL_SCALE - 1, out=clip)
+        np.copyto(clips[row], clip, casting="unsafe")
+        if done.bits[row]:
+            clips[row] = effects.mu_law(int(done.bits[row]))[clips[row].astype(np.int32) + FULL_SCALE]
+    return clips, clipped, scale
+
+
+def _mean_of_voices(pool: Pool, plan: Plan, row: int) -> np.ndarray:
+    """The mean of a clip's voices, each in its room, `(samples,)` float32; without a speaker, its pause."""
+    assert plan.effects is not None
+    count, done = int(plan.count[row]), plan.effects
+    if not count:
+        return pauses.repeated(pool, plan.pause, row, plan.samples).astype(np.float32)
+    spoken, seconds = voices(pool, plan, row), float(done.reverberation[row])
+    total = spoken.sum(axis=0)
+    if seconds:
+        numbers, direct = done.response[row, :count].tolist(), done.direct[row, :count].tolist()
+        places = zip(numbers, direct, strict=True)
+        total = effects.in_room(
+            spoken, [effects.room_response(number, seconds, near, pool.sample_rate) for number, near in places]
+        )
+    mean: np.ndarray = total / np.float32(count)
+    return mean
+
+
+def voices(pool: Pool, plan: Plan, row: int) -> np.ndarray:
+    """A clip's voices, each at its speed and with its gain, `(count, samples)` float32."""
+    count, samples = int(plan.count[row]), plan.samples
+    spoken = np.empty((count, samples), np.float32)
+    for voice in range(count):
+        speed = 1.0 if plan.effects is None else float(plan.effects.speed[row, voice])
+        begin = pool.offsets[plan.utterances[row, voice]] + plan.starts[row, voice]
+        crop = pool.samples[begin : begin + augmentation.crop_length(samples, speed)]
+        spoken[voice] = crop if speed == 1 else effects.at_speed(crop, speed, samples)
+        spoken[voice] *= plan.gains[row, voice]
+    return spoken
