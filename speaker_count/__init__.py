@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from speaker_count.data.datamodule import ClipDataModule
     from speaker_count.data.mixing import Mix
     from speaker_count.loading import LoadedRun, load_run
+    from speaker_count.models.conv_tdnn import ConvTDNN
+    from speaker_count.models.crnn import CRNN
     from speaker_count.models.spectrogram import SpectrogramCNN
     from speaker_count.models.waveform import WaveformCNN
     from speaker_count.results.record import load_results
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 __all__ = [
+    "CRNN",
     "ClipDataModule",
+    "ConvTDNN",
     "LoadedRun",
     "Mix",
     "SpectrogramCNN",
@@ -30,7 +34,9 @@ __all__ = [
 ]
 
 _MODULES = {
+    "CRNN": "models.crnn",
     "ClipDataModule": "data.datamodule",
+    "ConvTDNN": "models.conv_tdnn",
     "LoadedRun": "loading",
     "Mix": "data.mixing",
     "SpectrogramCNN": "models.spectrogram",

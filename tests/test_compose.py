@@ -67,7 +67,7 @@ def test_the_runs_of_a_sweep_are_those_that_hydra_starts(verb, monkeypatch, over
 def test_a_user_s_own_nets_are_among_all_nets(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "wide.yaml").write_text("defaults: [m3]\n")
-    names = [folder.name for _, folder in compose_grid(["model=glob(*,exclude=[m*,spec_*])"], tmp_path)]
+    names = [folder.name for _, folder in compose_grid(["model=glob(*,exclude=[c*,m*,spec_*])"], tmp_path)]
     assert names == ["wide-seed0"]
 
 

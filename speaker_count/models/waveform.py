@@ -16,6 +16,7 @@ class WaveformCNN(nn.Module):
         classes: number of logits.
         stages: (channels, convolutions) of each stage.
         pool_last_stage: whether max pooling follows the last stage too.
+        residual: add the input around every two convolutions of a stage (Dai et al.'s M34-res).
         first_channels, first_kernel, first_stride: of the first convolution, which has no padding.
     """
 
@@ -27,12 +28,19 @@ class WaveformCNN(nn.Module):
         first_channels: int = 32,
         first_kernel: int = 80,
         first_stride: int = 16,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         layers = _convolution(1, first_channels, first_kernel, stride=first_stride, pool=True)
         channels = first_channels
         for number, (width, convolutions) in enumerate(stages, start=1):
             pooled = pool_last_stage or number < len(stages)
+            if residual:
+                for _ in range(convolutions // 2):
+                    layers.append(ResidualBlock(channels, width))
+                    channels = width
+                layers += [nn.MaxPool2d((1, 4))] if pooled else []
+                continue
             for left in reversed(range(convolutions)):
                 layers += _convolution(channels, width, 3, padding=1, pool=pooled and not left)
                 channels = width
@@ -48,6 +56,24 @@ class WaveformCNN(nn.Module):
             features = layer(features)  # (batch, channels, 1, time)
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)))  # (batch, classes)
         return logits
+
+
+class ResidualBlock(nn.Module):
+    """Two 3-convolutions with batch norm, around which the input is added, through a 1-convolution where the number of
+    channels changes; then ReLU.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        second = nn.Conv2d(width, width, (1, 3), padding=(0, 1))
+        self.layers = nn.Sequential(
+            *_convolution(channels, width, 3, pool=False, padding=1), second, nn.BatchNorm2d(width)
+        )
+        self.shortcut = nn.Identity() if channels == width else nn.Conv2d(channels, width, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`(batch, channels, 1, time)` -> `(batch, width, 1, time)`."""
+        return nn.functional.relu(self.layers(features) + self.shortcut(features))
 
 
 def _convolution(

@@ -1,0 +1,106 @@
+"""A convolutional time-delay net on the log-mel spectrogram."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class ConvTDNN(nn.Module):
+    """Strided 2D convolutions, residual temporal convolutions, and pooling by attention, mean, deviation and maximum.
+
+    The 2D convolutions shrink frequency by 16 and time by 4; what is left of frequency becomes channels of a time-delay
+    net (Waibel et al. 1989) with residual blocks. The statistics over time are those of x-vectors (Snyder et al. 2018),
+    with attention as in Okabe et al. 2018.
+
+    Args:
+        classes: number of logits.
+        bands: of the spectrogram.
+        channels: of the 2D convolutions; the first two halve time as well as frequency, the others frequency.
+        width: channels of the temporal convolutions.
+        dilations: of the residual blocks, in time steps.
+        dropout: probability, before the linear layer.
+        band_mask, time_mask: the widest stripe of bands and of frames that is hidden in training (Park et al. 2019,
+            SpecAugment), two each in every clip; 0: none.
+        frame_classes: number of logits of each time step, for a loss on frames; 0: none.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        bands: int = 80,
+        channels: Sequence[int] = (32, 48, 64, 96),
+        width: int = 192,
+        dilations: Sequence[int] = (1, 2),
+        dropout: float = 0.1,
+        band_mask: int = 0,
+        time_mask: int = 0,
+        frame_classes: int = 0,
+    ) -> None:
+        super().__init__()
+        self.band_mask, self.time_mask = band_mask, time_mask
+        layers: list[nn.Module] = []
+        inputs = 1
+        for number, outputs in enumerate(channels):
+            stride = (2, 2) if number < 2 else (2, 1)
+            convolution = nn.Conv2d(inputs, outputs, 5 if not number else 3, stride, 2 if not number else 1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
+            inputs, bands = outputs, -(-bands // 2)
+        self.features = nn.Sequential(*layers)
+        self.narrow = nn.Sequential(nn.Conv1d(inputs * bands, width, 1, bias=False), nn.BatchNorm1d(width), nn.ReLU())
+        self.blocks = nn.Sequential(*(ResidualBlock(width, dilation) for dilation in dilations))
+        self.attention = nn.Sequential(nn.Conv1d(width, width // 2, 1), nn.Tanh(), nn.Conv1d(width // 2, width, 1))
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(4 * width, classes)
+        self.frames = nn.Conv1d(width, frame_classes, 1) if frame_classes else None
+
+    def forward(self, spectrogram: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """`(batch, 1, bands, time)` -> logits `(batch, classes)`; with `frame_classes`, in training, also those of the
+        time steps, `(batch, frame_classes, steps)`.
+        """
+        if self.training:
+            spectrogram = hidden(hidden(spectrogram, 2, self.band_mask), 3, self.time_mask)
+        features = self.features(spectrogram).flatten(1, 2)  # (batch, channels * bands, steps)
+        features = self.blocks(self.narrow(features))  # (batch, width, steps)
+        weights = self.attention(features).softmax(dim=2)
+        spread, mean = torch.var_mean(features, dim=2, correction=0)
+        pooled = [(weights * features).sum(dim=2), mean, (spread + 1e-5).sqrt(), features.amax(dim=2)]
+        logits: Tensor = self.classifier(self.dropout(torch.cat(pooled, dim=1)))
+        return logits if self.frames is None or not self.training else (logits, self.frames(features))
+
+
+class ResidualBlock(nn.Module):
+    """Two temporal convolutions of three steps with batch norm, around which the input is added."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation, bias=False),
+            nn.BatchNorm1d(width),
+            nn.ReLU(),
+            nn.Conv1d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm1d(width),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`(batch, width, steps)` -> the same shape."""
+        return nn.functional.relu(features + self.layers(features))
+
+
+def hidden(spectrogram: Tensor, dim: int, widest: int, stripes: int = 2) -> Tensor:
+    """A spectrogram whose clips have stripes of their mean, at random places along a dimension.
+
+    Args:
+        widest: of a stripe; 0: there are none.
+    """
+    if not widest:
+        return spectrogram
+    batch, size = len(spectrogram), spectrogram.shape[dim]
+    width = torch.randint(0, widest + 1, (batch, stripes, 1))
+    start = (torch.rand(batch, stripes, 1) * (size - width + 1)).long()
+    place = torch.arange(size)
+    covered = ((place >= start) & (place < start + width)).any(dim=1)  # (batch, size)
+    shape = [batch, 1, 1, 1]
+    shape[dim] = size
+    mean = spectrogram.mean(dim=(1, 2, 3), keepdim=True)
+    return torch.where(covered.view(shape).to(spectrogram.device), mean, spectrogram)

@@ -1,0 +1,37 @@
+import torch
+
+from speaker_count.models.conv_tdnn import ConvTDNN, hidden
+from speaker_count.models.front_end import LogMelFrontEnd
+
+
+def test_the_level_does_not_matter():
+    front_end = LogMelFrontEnd()
+    waveform = torch.randn(2, 16_000).clamp(-3, 3) * 3000
+    quiet = front_end((waveform / 10).round().to(torch.int16))
+    torch.testing.assert_close(quiet, front_end(waveform.round().to(torch.int16)), atol=0.02, rtol=0)
+    silence = front_end(torch.zeros(1, 16_000, dtype=torch.int16))
+    assert silence.isfinite().all()
+    assert silence.shape == (1, 1, 80, 101)
+
+
+def test_frames_are_given_in_training_alone():
+    net = ConvTDNN(classes=4, frame_classes=5)
+    spectrogram = torch.randn(3, 1, 80, 101)
+    logits, frames = net(spectrogram)
+    assert logits.shape == (3, 4)
+    assert frames.shape == (3, 5, 26)  # a step in 40 ms
+    assert net.eval()(spectrogram).shape == (3, 4)
+
+
+def test_hidden_stripes_have_the_clip_s_mean():
+    torch.manual_seed(0)
+    spectrogram = torch.randn(200, 1, 80, 101)
+    for dim, widest in ((2, 8), (3, 20)):
+        masked = hidden(spectrogram, dim, widest)
+        changed = (masked != spectrogram).any(dim=5 - dim)[:, 0]  # (clips, bands or frames)
+        assert 0 < changed.sum(dim=1).max() <= 2 * widest
+        assert changed.any(dim=0).all()  # at any place
+        means = spectrogram.mean(dim=(1, 2, 3))
+        where = masked != spectrogram
+        torch.testing.assert_close(masked[where], means[:, None, None, None].expand_as(masked)[where])
+    assert hidden(spectrogram, 2, 0) is spectrogram
