@@ -55,3 +55,8 @@ def class_of(count: Tensor, counts: Sequence[int]) -> Tensor:
 def class_names(counts: Sequence[int]) -> list[str]:
     """The classes in words: `1 speaker`, `2 speakers`."""
     return ["1 speaker" if count == 1 else f"{count} speakers" for count in counts]
+
+
+def compositions(counts: Sequence[int]) -> list[str]:
+    """The sexes of the speakers of a clip, whatever their order, for each count: `M`, `F`, `MM`, `MF`, `FF`."""
+    return ["M" * (count - women) + "F" * women for count in counts for women in range(count + 1)]

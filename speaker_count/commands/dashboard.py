@@ -29,6 +29,7 @@ def log_in() -> str:
         UserError: there is no login, it is not valid, or W&B cannot be reached.
     """
     import wandb
+
     from speaker_count.training import wandb_run
 
     os.environ.setdefault("WANDB_SILENT", "true")  # the UserError says what is wrong

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from speaker_count.models.front_end import SpectrogramFrontEnd, WaveformFrontEnd
+from speaker_count.models.front_end import LogMelFrontEnd, SpectrogramFrontEnd, WaveformFrontEnd
 from speaker_count.training.module import SpeakerCounter
 
 log = logging.getLogger(__name__)
@@ -30,11 +30,15 @@ class WaveformCounter(SpeakerCounter):
 
 
 class SpectrogramCounter(SpeakerCounter):
-    """A net on the power spectrogram in decibels.
+    """A net on the power spectrogram in decibels, or on the log-mel spectrogram.
 
     Args:
         net, counts, learning_rate, training: as of `SpeakerCounter`.
         n_fft, hop_length: of the spectrogram, in samples; see `torchaudio.transforms.Spectrogram`.
+        magnitude: the magnitude spectrogram instead of decibels.
+        n_mels: bands of the log-mel spectrogram, see `LogMelFrontEnd`; None: the power spectrogram.
+        win_length: of the log-mel spectrogram, in samples; None: `n_fft`.
+        sample_rate: of the clips, in Hz; the log-mel spectrogram needs it.
         autocast: compute the blocks in bfloat16 where that is fast: clips on the CPU, and a processor with
             `AVX512_BF16` (AMD from Zen 4 on, Intel Xeon from Sapphire Rapids on). Weights, their gradients, batch
             norm's statistics, the spectrogram, the logits and the loss stay float32. Elsewhere, and where false, all
@@ -50,19 +54,27 @@ class SpectrogramCounter(SpeakerCounter):
         learning_rate: float = 1e-4,
         n_fft: int = 400,
         hop_length: int = 200,
+        magnitude: bool = False,
+        n_mels: int | None = None,
+        win_length: int | None = None,
+        sample_rate: int = 16_000,
         autocast: bool = False,
         **training: Any,
     ):
-        super().__init__(net, SpectrogramFrontEnd(n_fft, hop_length), counts, learning_rate, **training)
+        front_end: nn.Module = SpectrogramFrontEnd(n_fft, hop_length, magnitude)
+        if n_mels is not None:
+            front_end = LogMelFrontEnd(sample_rate, n_fft, win_length or n_fft, hop_length, n_mels)
+        super().__init__(net, front_end, counts, learning_rate, **training)
         self.autocast = autocast
         self.net.to(memory_format=torch.channels_last)  # the same function, in less time on a CPU
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """As `SpeakerCounter.forward`."""
+    def outputs(self, waveform: Tensor) -> tuple[Tensor, Tensor | None]:
+        """As `SpeakerCounter.outputs`."""
         if not (self.autocast and waveform.device.type == "cpu" and bfloat16_is_fast()):
-            return super().forward(waveform)
+            return super().outputs(waveform)
         with torch.autocast("cpu", torch.bfloat16):
-            return super().forward(waveform).float()
+            outputs, frames = super().outputs(waveform)
+        return outputs.float(), None if frames is None else frames.float()
 
 
 @functools.cache  # a property of the processor, warned of once

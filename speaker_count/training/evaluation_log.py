@@ -42,7 +42,7 @@ class EvaluationLog(pl.Callback):
 
     def __init__(self, path: Path, data: ClipDataModule, minutes: float = 5):
         self.path, self.data, self.minutes = path, data, minutes
-        # by weights and split: logits (clips, classes), with NaN for a clip that was not evaluated
+        # by weights and split: logits (clips, outputs), with NaN for a clip that was not evaluated
         self._logits: dict[tuple[str, str], np.ndarray] = {}
         self._weights = ""  # the hash of those that are evaluated now, and of the clips
         self._saved = time.monotonic()
@@ -65,15 +65,15 @@ class EvaluationLog(pl.Callback):
             digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         self._weights = digest.hexdigest()
         if not self._loaded:
-            self._load(classes=len(module.counts))
+            self._load(outputs=len(module.compositions or module.counts))
             self._loaded = True
 
-    def logits(self, split: str, index: Tensor, compute: Callable[[], Tensor]) -> Tensor:
-        """The logits of a batch, `(batch, classes)`: those of the file, if it has all of them.
+    def outputs(self, split: str, index: Tensor, compute: Callable[[], Tensor]) -> Tensor:
+        """What the net gives for a batch, `(batch, outputs)`: that of the file, if it has all of it.
 
         Args:
             index: `(batch,)` the clips' numbers.
-            compute: computes the logits.
+            compute: computes it.
         """
         numbers = index.cpu().numpy()
         known = self._logits.get((self._weights, split))
@@ -113,7 +113,7 @@ class EvaluationLog(pl.Callback):
         with files.replacing(path) as partial, open(partial, "wb") as file:
             pq.write_table(pa.table(columns), file)  # given a path, pyarrow would take some for addresses
 
-    def _load(self, classes: int) -> None:
+    def _load(self, outputs: int) -> None:
         """Read what the ranks have saved; without a file that can be read, the evaluation begins again."""
         for path in files_of(self.path):
             try:
@@ -122,14 +122,14 @@ class EvaluationLog(pl.Callback):
                         raise ValueError("it has too many rows")
                     columns = pq.read_table(file, columns=COLUMNS).to_pydict()
                 for weights, split, index, logits in zip(*columns.values(), strict=True):
-                    self._of(weights, split, classes)[index] = logits
+                    self._of(weights, split, outputs)[index] = logits
             except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
                 log.warning("the evaluation begins again: cannot read %s: %s", path, error)
             else:
                 log.info("resuming the evaluation from %s", path)
 
-    def _of(self, weights: str, split: str, classes: int) -> np.ndarray:
-        shape = len(self.data.clips[split]), classes
+    def _of(self, weights: str, split: str, outputs: int) -> np.ndarray:
+        shape = len(self.data.clips[split]), outputs
         return self._logits.setdefault((weights, split), np.full(shape, np.nan, np.float32))
 
 

@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torchmetrics import CatMetric, MeanAbsoluteError, MeanMetric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
+from torchmetrics import CatMetric, MeanMetric
 
 from speaker_count import __version__, labels
 from speaker_count.errors import DivergedError, UserError, check_number
+from speaker_count.training.metrics import metrics_of
+from speaker_count.training.objective import FRAME_SECONDS, Objective, composition_of, marginal
 
 VALIDATION_SETS = ("validation", "train")  # as the DataModule orders them; the second where `evaluate_train` is on
 SHOWN_CLIPS = 8  # in a message
@@ -34,6 +35,7 @@ class SpeakerCounter(pl.LightningModule):
         front_end: makes the net's input of clips.
         counts: the numbers of speakers that the net distinguishes, increasing.
         learning_rate: of the optimizer; a schedule changes it.
+        loss: arguments of `Objective`; None: the cross-entropy of the count alone.
         optimizer: makes the optimizer, given the parameters and `lr`; None: Adam.
         scheduler: Lightning's `lr_scheduler_config`, but that its `scheduler` makes the scheduler, given the optimizer
             and, if it takes them, the `total_steps` of the run; None: the learning rate stays.
@@ -51,6 +53,7 @@ class SpeakerCounter(pl.LightningModule):
         front_end: nn.Module,
         counts: Sequence[int] = (1, 2, 3),
         learning_rate: float = 1e-4,
+        loss: Mapping[str, Any] | None = None,
         optimizer: Callable[..., torch.optim.Optimizer] | None = None,
         scheduler: Mapping[str, Any] | None = None,
         compile: bool = False,  # noqa: A002 - as the key of the config
@@ -60,20 +63,14 @@ class SpeakerCounter(pl.LightningModule):
             raise UserError(f"mix.counts={list(counts)}: a net needs at least two numbers of speakers to distinguish")
         check_number("model.learning_rate", learning_rate, float, 0)
         check_number("model.compile", compile, bool)
-        self.front_end = front_end
-        self.net = net(classes=len(counts))
+        self.front_end, self.objective = front_end, Objective.of(loss)
+        self.compositions = labels.compositions(counts) if self.objective.composition_weight else None
+        of_frames = {"frame_classes": max(counts) + 1} if self.objective.frame_weight else {}
+        self.net = made("model.net", net, classes=len(self.compositions or counts), **of_frames)
         self.learning_rate, self.compiles = learning_rate, compile
         self.optimizer, self.scheduler = optimizer or torch.optim.Adam, scheduler
         self.counts = list(counts)  # no buffer: a callback that averages weights and buffers would round them
-        classes = len(counts)
-        metrics = MetricCollection(
-            {
-                "accuracy": MulticlassAccuracy(classes, average="micro"),
-                "accuracy_of": MulticlassAccuracy(classes, average="none"),
-                "confusion": MulticlassConfusionMatrix(classes),
-                "mae": CountError(counts),
-            }
-        )
+        metrics = metrics_of(counts)
         # a ModuleDict takes no key "train", the name of its method: hence the slash; to a type checker its values are
         # modules without methods: hence Any
         self.metrics: Any = nn.ModuleDict({f"{split}/": metrics.clone() for split in EVALUATED})
@@ -82,6 +79,8 @@ class SpeakerCounter(pl.LightningModule):
             average.persistent(True)  # so that a resumed epoch averages over all of its steps
         self.running: Any = nn.ModuleDict(averages)
         self.losses: Any = nn.ModuleDict({f"{split}/": MeanMetric() for split in EVALUATED})
+        if self.compositions:
+            self.composed: Any = nn.ModuleDict({f"{split}/": MeanMetric() for split in EVALUATED})
         self.tested: Any = nn.ModuleDict({name: CatMetric() for name in ("index", "probabilities")})
         self.evaluation_log: Any = None  # an `EvaluationLog`, where an evaluation may be cut off
         # of the last test: (true class, predicted class); clips' numbers (clips,) and probabilities (clips, classes)
@@ -94,8 +93,23 @@ class SpeakerCounter(pl.LightningModule):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Logits `(batch, classes)` of `(batch, samples)` waveforms: int16, or float in [-1, 1)."""
-        logits: Tensor = self.net(self.front_end(waveform))
-        return logits
+        return self.counted(self.outputs(waveform)[0])
+
+    def outputs(self, waveform: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the net gives: logits of counts, or of compositions, `(batch, outputs)`; in training also those of
+        frames, `(batch, frame_classes, steps)`, if there is a loss on them.
+        """
+        outputs = self.net(self.front_end(waveform))
+        return outputs if isinstance(outputs, tuple) else (outputs, None)
+
+    def counted(self, outputs: Tensor) -> Tensor:
+        """Logits of counts, `(batch, classes)`, from what the net gives."""
+        return marginal(outputs, self.counts) if self.compositions else outputs
+
+    @property
+    def frame_seconds(self) -> float | None:
+        """The frames whose numbers of active voices a training batch needs; None: it does not need them."""
+        return FRAME_SECONDS if self.objective.frame_weight else None
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | None:
         return self._step(batch, "running")
@@ -109,9 +123,13 @@ class SpeakerCounter(pl.LightningModule):
     def _step(self, batch: dict[str, Tensor], split: str) -> Tensor | None:
         if not len(batch["count"]):
             return None  # in a last batch with fewer clips than ranks
-        logits = self._logits(batch, split)  # (batch, classes)
+        outputs, frames = self._outputs(batch, split)  # (batch, outputs)
+        logits = self.counted(outputs)  # (batch, classes)
         target = labels.class_of(batch["count"], self.counts)  # (batch,)
-        loss = nn.functional.cross_entropy(logits, target)
+        if split == "running":
+            loss = self.objective.loss(outputs, frames, batch, self.counts)
+        else:
+            loss = nn.functional.cross_entropy(logits, target)
         if not loss.isfinite():  # averages would drop it, and the run would continue without learning
             raise self._diverged(loss.detach(), batch["index"], split)
         predicted = logits.argmax(dim=1)
@@ -125,18 +143,20 @@ class SpeakerCounter(pl.LightningModule):
             return loss
         self.losses[f"{split}/"].update(loss, len(target))
         self.metrics[f"{split}/"].update(predicted, target)
+        if self.compositions:
+            sexes = composition_of(batch, self.counts)
+            known = sexes >= 0
+            self.composed[f"{split}/"].update((outputs.argmax(dim=1) == sexes)[known].float())
         if split == "test":
             self.tested["index"].update(batch["index"])
-            self.tested["probabilities"].update(logits.softmax(dim=1))
+            self.tested["probabilities"].update(outputs.softmax(dim=1))
         return loss
 
-    def _logits(self, batch: dict[str, Tensor], split: str) -> Tensor:
-        logits: Tensor
+    def _outputs(self, batch: dict[str, Tensor], split: str) -> tuple[Tensor, Tensor | None]:
         if split == "running" or self.evaluation_log is None:
-            logits = self(batch["waveform"])
-        else:
-            logits = self.evaluation_log.logits(split, batch["index"], lambda: self(batch["waveform"]))
-        return logits
+            return self.outputs(batch["waveform"])
+        compute = lambda: self.outputs(batch["waveform"])[0]  # noqa: E731
+        return self.evaluation_log.outputs(split, batch["index"], compute), None
 
     def _diverged(self, loss: Tensor, index: Tensor, split: str) -> UserError:
         clips = ", ".join(map(str, index[:SHOWN_CLIPS].tolist())) + ", ..." * (len(index) > SHOWN_CLIPS)
@@ -181,6 +201,10 @@ class SpeakerCounter(pl.LightningModule):
             self.log(labels.metric_key(split, name), values[name], prog_bar=True)
         for count, value in zip(self.counts, values["accuracy_of"], strict=True):
             self.log(labels.metric_key(split, f"accuracy_{count}"), value)
+        if self.compositions:
+            composed = self.composed[f"{split}/"]
+            self.log(labels.metric_key(split, "composition_accuracy"), composed.compute())
+            composed.reset()
         self.confusion = values["confusion"]
 
     def setup(self, stage: str) -> None:
@@ -269,15 +293,3 @@ def made(key: str, make: Callable[..., Any], *arguments: Any, **settings: Any) -
         return make(*arguments, **settings)
     except (TypeError, ValueError) as error:
         raise UserError(f"{key}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
-
-
-class CountError(MeanAbsoluteError):
-    """Mean absolute error of the count of speakers, from class ids."""
-
-    def __init__(self, counts: Sequence[int]):
-        super().__init__()
-        self.of_class = list(counts)
-
-    def update(self, predicted: Tensor, target: Tensor) -> None:
-        counts = torch.tensor(self.of_class, device=predicted.device)
-        super().update(counts[predicted], counts[target])

@@ -55,6 +55,11 @@ def predictions(module: SpeakerCounter, data: ClipDataModule) -> dict[str, Any]:
     """The predictions of the last test, and where each clip comes from, as columns in plan order."""
     assert module.test_outputs is not None
     index, probabilities = (output.cpu().numpy() for output in module.test_outputs)
+    composed = {}
+    if module.compositions:
+        composed = {f"c_{sexes}": column for sexes, column in zip(module.compositions, probabilities.T, strict=True)}
+        begins = np.cumsum([0, *(count + 1 for count in module.counts[:-1])])
+        probabilities = np.add.reduceat(probabilities, begins, axis=1)  # of the counts
     plan = data.clips["test"].plan_of(index)
     pool = data.pool
     voices = [slice(count) for count in plan.count]
@@ -63,6 +68,7 @@ def predictions(module: SpeakerCounter, data: ClipDataModule) -> dict[str, Any]:
         "count": plan.count,
         "predicted": np.array(module.counts)[probabilities.argmax(axis=1)],
         **{f"p_{number}": column for number, column in enumerate(probabilities.T, start=1)},
+        **composed,
         "speakers": [pool.speakers[row[heard]].tolist() for row, heard in zip(plan.speakers, voices, strict=True)],
         "utterances": [
             pool.utterances[row[heard]].tolist() for row, heard in zip(plan.utterances, voices, strict=True)

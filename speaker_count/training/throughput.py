@@ -41,11 +41,18 @@ def measure(
     """
     mix, batch_size = data.mix, data.batch_size // ddp.count_ranks(recipe.values["trainer"])
     samples = round(mix.clip_seconds * data.sample_rate)
+    count = torch.tensor(list(mix.counts)).repeat(batch_size)[:batch_size]
     batch = {
         "waveform": torch.randint(-3000, 3000, (batch_size, samples), dtype=torch.int16),
-        "count": torch.tensor(list(mix.counts)).repeat(batch_size)[:batch_size],
+        "count": count,
+        "women": count,
+        "men": torch.zeros_like(count),
         "index": torch.arange(batch_size),
     }
+    if module.frame_seconds is not None:
+        batch["active"] = torch.zeros(
+            batch_size, max(1, round(mix.clip_seconds / module.frame_seconds)), dtype=torch.int8
+        )
     times = _StepTimes()
     kept = {
         key: value
