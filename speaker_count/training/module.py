@@ -199,8 +199,10 @@ class SpeakerCounter(pl.LightningModule):
         loss.reset()
         for name in ("accuracy", "mae"):
             self.log(labels.metric_key(split, name), values[name], prog_bar=True)
-        for count, value in zip(self.counts, values["accuracy_of"], strict=True):
-            self.log(labels.metric_key(split, f"accuracy_{count}"), value)
+        clips = values["confusion"].sum(dim=1)
+        for count, number, value in zip(self.counts, clips, values["accuracy_of"], strict=True):
+            if number:  # a net may be evaluated on clips that lack some of its counts
+                self.log(labels.metric_key(split, f"accuracy_{count}"), value)
         if self.compositions:
             composed = self.composed[f"{split}/"]
             self.log(labels.metric_key(split, "composition_accuracy"), composed.compute())

@@ -109,6 +109,11 @@ def test_a_run_names_sexes(command, tree, tmp_path):
         assert row["predicted"] == int(np.argmax(counted))
     evaluated = command("evaluate", "run", "mix=paper", "mix.counts=[1,2]", "mix.clips.test=30", f"data.root={tree}")
     assert evaluated.returncode == 0, evaluated.stderr
+    (path,) = (tmp_path / "run" / "evaluations").glob("*paper*.json")
+    assert {"accuracy_0", "accuracy_1", "accuracy_2"} & {*json.loads(path.read_text())["test"]} == {
+        "accuracy_1",
+        "accuracy_2",
+    }
     again = command("evaluate", "run", "mix.clips.test=40", "mix.augment.splits=[test]", f"data.root={tree}")
     assert again.returncode == 0, again.stderr
     (noisy,) = (tmp_path / "run" / "evaluations").glob("*varied*.json")
