@@ -24,8 +24,10 @@ def mean(predictions: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> tup
     first = predictions[0]
     if any(not np.array_equal(each[name], first[name]) for each in predictions for name in ("index", "count")):
         raise UserError("these runs were not tested on the same clips: give the same data and mix for all of them")
-    names = [f"p_{number}" for number in range(1, len(counts) + 1)]
-    probabilities = np.stack([np.mean([each[name] for each in predictions], axis=0) for name in names], axis=1)
+    # of counts, and of compositions where all of them distinguish these
+    named = [name for name in first if name.startswith(("p_", "c_")) and all(name in each for each in predictions)]
+    means = {name: np.mean([each[name] for each in predictions], axis=0) for name in named}
+    probabilities = np.stack([means[f"p_{number}"] for number in range(1, len(counts) + 1)], axis=1)
     true = np.searchsorted(counts, first["count"])
     guessed = probabilities.argmax(axis=1)
     predicted = np.array(counts)[guessed]
@@ -37,4 +39,5 @@ def mean(predictions: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> tup
         "mae": float(np.abs(predicted - first["count"]).mean()),
         "confusion": confusion.tolist(),
     }
-    return metrics, {**first, "predicted": predicted, **dict(zip(names, probabilities.T, strict=True))}
+    kept = {name: column for name, column in first.items() if not name.startswith("c_")}
+    return metrics, {**kept, "predicted": predicted, **means}
