@@ -19,7 +19,7 @@ from speaker_count.results.record import RunResult
 from speaker_count.sweeping import wandb_views
 from tests import conftest
 from tests.conftest import SMALL, make_tree
-from tests.sweeping.test_report import CHROMIUM
+from tests.sweeping.test_page import CHROMIUM
 
 PRINTABLE = (
     "<script>alert(1)</script>",
