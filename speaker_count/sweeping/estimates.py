@@ -171,13 +171,13 @@ def _measured(run: PlannedRun, tried: Tried, most_seconds: float) -> tuple[Throu
     key = json.dumps(tries, sort_keys=True, default=str)
     if key not in tried:
         module = made.module()
-        measured = partial(measure, module, made, data, min(most_seconds, run.clips / QUICK))
+        measured, seconds = partial(measure, module, made, data), min(most_seconds, run.clips / QUICK)
         if number is None and ranks == 1 and ddp.is_on_cpu(made.values["trainer"]):
-            best, rates = threads.fastest(measured)
+            best, rates = threads.fastest(measured, seconds)
             rate = rates[best]
         else:
             with threads.using(number):
-                rate = measured()
+                rate = measured(seconds)
         parameters = sum(parameter.numel() for parameter in module.parameters())
         tried[key] = Throughput(ranks * rate.train, ranks * rate.evaluate), parameters
     return tried[key]

@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -48,20 +49,21 @@ def noted(folder: Path) -> int | None:
     return None
 
 
-def fastest(measured: Callable[[], Throughput]) -> tuple[int, dict[int, Throughput]]:
+def fastest(measured: Callable[[float], Throughput], seconds: float) -> tuple[int, dict[int, Throughput]]:
     """Try one thread, and as many as torch has now.
 
     Args:
-        measured: measures the throughput.
+        measured: measures the throughput for so many seconds, or for a few steps.
+        seconds: with each number of threads.
 
     Returns:
         The better number of threads, and the throughput with each.
     """
     most = torch.get_num_threads()
     rates = {}
-    for threads in (1, most, 1):  # what is measured first is slow: its second figure counts
+    for threads, duration in ((1, 0.0), (most, seconds), (1, seconds)):  # what is measured first is slow
         with using(threads):
-            rates[threads] = measured()
+            rates[threads] = measured(duration)
     return most if rates[most].train > GAIN * rates[1].train else 1, rates
 
 
@@ -101,5 +103,6 @@ def settle(recipe: Recipe, data: ClipDataModule, folder: Path, ranks: int) -> in
 def _tried(recipe: Recipe, data: ClipDataModule) -> tuple[int, dict[int, Throughput]]:
     if recipe.values["trainer"]["max_epochs"] * data.mix.clips["train"] >= LEAST_CLIPS:
         with contextlib.suppress(Exception):  # what is wrong with a net, the run itself says
-            return fastest(lambda: measure(recipe.module(), recipe, data, TRIAL_SECONDS, evaluated=False))
+            measured = partial(measure, recipe.module(), recipe, data, evaluated=False)
+            return fastest(measured, TRIAL_SECONDS)
     return 1, {}
