@@ -17,7 +17,7 @@ SPEED_STEPS = 100  # speeds are drawn in hundredths
 TILTS = (-0.3, 0.97)  # poles of the filter that colours generated noise: from slightly bright to nearly brown
 DIRECT_DB = (-3.0, 12.0)  # a voice's direct sound against its reverberation
 LOW_HZ = (20.0, 300.0)  # lower limit of a limited band, as of a telephone
-WORDS_PER_VOICE, WORDS_PER_CLIP = 4, 16
+WORDS_PER_VOICE, WORDS_PER_CLIP = 4, 12
 
 
 @dataclass(frozen=True)
@@ -155,35 +155,34 @@ def draw(augment: Augment, stream: str, index: np.ndarray, voices: int, level_db
         voices: the most in a clip.
         level_db: the mix's; the augmentation's own counts before it.
     """
-    per_clip = draws.words(f"effects/{stream}", index, WORDS_PER_CLIP)
-    shape = (len(index), voices)
-    per_voice = draws.words(f"voice effects/{stream}", index, voices * WORDS_PER_VOICE).reshape(*shape, WORDS_PER_VOICE)
+    room, noisy, limited, quantised, seconds, ratio, place, tilt, low, high, bits, level = draws.words(
+        f"effects/{stream}", index, WORDS_PER_CLIP
+    ).T
+    shape = (voices, WORDS_PER_VOICE)
+    words = draws.words(f"voice effects/{stream}", index, voices * WORDS_PER_VOICE).reshape(len(index), *shape)
+    speed, response, direct, _ = (words[..., number] for number in range(WORDS_PER_VOICE))
     steps = round(augment.speed * SPEED_STEPS)
-    room, noisy, limited, quantised = (
-        _has(per_clip[:, place], share)
-        for place, share in enumerate((augment.room_share, augment.noise_share, augment.band_share, augment.bits_share))
-    )
     fewest, most = augment.bits
     levels = augment.level_db or (None if level_db is None else (level_db, level_db))
-    decibels = None if levels is None else _between(per_clip[:, 11], *levels)
+    loudness = np.nan if levels is None else FULL_SCALE * _factor(_between(level, *levels))
+
+    def in_share(word: np.ndarray, share: float, values: np.ndarray) -> np.ndarray:
+        """The values of a share of the clips, and 0 for the others."""
+        return np.where(word < share * 2**32, values, 0)
+
     return Effects(
-        speed=((SPEED_STEPS - steps + draws.below(per_voice[..., 0], 2 * steps + 1)) / SPEED_STEPS).astype(np.float32),
-        response=per_voice[..., 1].astype(np.int64),
-        direct=_factor(_between(per_voice[..., 2], *DIRECT_DB)),
-        reverberation=np.where(room, _between(per_clip[:, 4], *augment.reverberation_seconds), 0).astype(np.float32),
-        noise=np.where(noisy, _factor(-_between(per_clip[:, 5], *augment.snr_db)), 0).astype(np.float32),
-        noise_start=per_clip[:, 6].astype(np.int64),
-        tilt=_between(per_clip[:, 7], *TILTS),
-        low=_between(per_clip[:, 8], *LOW_HZ),
-        high=np.where(limited, _between(per_clip[:, 9], *augment.band_hz), 0).astype(np.float32),
-        bits=np.where(quantised, fewest + draws.below(per_clip[:, 10], most - fewest + 1), 0).astype(np.int8),
-        level=np.full(len(index), np.nan, np.float32) if decibels is None else FULL_SCALE * _factor(decibels),
+        speed=((SPEED_STEPS - steps + draws.below(speed, 2 * steps + 1)) / SPEED_STEPS).astype(np.float32),
+        response=response.astype(np.int64),
+        direct=_factor(_between(direct, *DIRECT_DB)),
+        reverberation=in_share(room, augment.room_share, _between(seconds, *augment.reverberation_seconds)),
+        noise=in_share(noisy, augment.noise_share, _factor(-_between(ratio, *augment.snr_db))),
+        noise_start=place.astype(np.int64),
+        tilt=_between(tilt, *TILTS),
+        low=_between(low, *LOW_HZ),
+        high=in_share(limited, augment.band_share, _between(high, *augment.band_hz)),
+        bits=in_share(quantised, augment.bits_share, fewest + draws.below(bits, most - fewest + 1)).astype(np.int8),
+        level=np.broadcast_to(np.float32(loudness), len(index)),
     )
-
-
-def _has(word: np.ndarray, share: float) -> np.ndarray:
-    """Whether clips are among a share of them."""
-    return word < share * 2**32
 
 
 def _between(word: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Pauses in recorded speech: what a microphone hears while nobody speaks."""
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,6 @@ from speaker_count.data.pool import Pool
 from speaker_count.labels import SPLITS
 
 SHORTEST_SECONDS = 0.15  # shorter ones are within words, and hold their echo
-FRAMES_AT_ONCE = 2**20  # of activity
 NO_PAUSE = (-1, -1, 0)  # utterance, start, length
 
 
@@ -33,16 +31,13 @@ class Pauses:
         utterances = np.flatnonzero(pool.splits[pool.speaker] == SPLITS.index(split))
         frames = pool.frames[utterances] // pool.frame_length
         least = round(SHORTEST_SECONDS * pool.sample_rate / pool.frame_length)
-        before = np.cumsum(frames) - frames
-        pieces = np.append(np.flatnonzero(np.diff(before // FRAMES_AT_ONCE, prepend=-1)), len(utterances))
         found = [(np.zeros(0, np.int64),) * 3]
-        for begin, end in itertools.pairwise(pieces.tolist()):
-            for row, count in zip(utterances[begin:end].tolist(), frames[begin:end].tolist(), strict=True):
-                offset = pool.activity_offsets[row]
-                silent = np.diff(pool.active_before[offset : offset + count + 1]) == 0
-                edges = np.flatnonzero(np.diff(silent, prepend=False, append=False)).reshape(-1, 2)
-                edges = edges[edges[:, 1] - edges[:, 0] >= least] * pool.frame_length
-                found.append((np.full(len(edges), row), edges[:, 0], edges[:, 1] - edges[:, 0]))
+        for row, count in zip(utterances.tolist(), frames.tolist(), strict=True):
+            offset = pool.activity_offsets[row]
+            silent = np.diff(pool.active_before[offset : offset + count + 1]) == 0
+            edges = np.flatnonzero(np.diff(silent, prepend=False, append=False)).reshape(-1, 2)
+            edges = edges[edges[:, 1] - edges[:, 0] >= least] * pool.frame_length
+            found.append((np.full(len(edges), row), edges[:, 0], edges[:, 1] - edges[:, 0]))
         return cls(*(np.concatenate(column).astype(np.int64) for column in zip(*found, strict=True)))
 
     def draw(self, word: np.ndarray) -> np.ndarray:

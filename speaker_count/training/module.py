@@ -155,8 +155,8 @@ class SpeakerCounter(pl.LightningModule):
     def _outputs(self, batch: dict[str, Tensor], split: str) -> tuple[Tensor, Tensor | None]:
         if split == "running" or self.evaluation_log is None:
             return self.outputs(batch["waveform"])
-        compute = lambda: self.outputs(batch["waveform"])[0]  # noqa: E731
-        return self.evaluation_log.outputs(split, batch["index"], compute), None
+        outputs = self.evaluation_log.outputs(split, batch["index"], lambda: self.outputs(batch["waveform"])[0])
+        return outputs, None
 
     def _diverged(self, loss: Tensor, index: Tensor, split: str) -> UserError:
         clips = ", ".join(map(str, index[:SHOWN_CLIPS].tolist())) + ", ..." * (len(index) > SHOWN_CLIPS)
