@@ -124,12 +124,13 @@ def _exceptions(comparison: Comparison) -> list[str]:
                 worse.append(other.name)
             elif difference.low <= 0:
                 (lower if difference.value < 0 else even).append(other.name)
+        these = {0: "", 1: " it or from"}.get(len(lower), " them or from")
         parts = [
             f"{words} {_list(names)}{rest}"
             for words, names, rest in (
                 ("is worse than", worse, ""),
-                ("scores lower than", lower, ", from which it is not distinguishable"),
-                ("is not distinguishable from", even, ""),
+                ("scores lower than", lower, "" if even else ", from which it is not distinguishable"),
+                (f"is not distinguishable from{these}", even, ""),
             )
             if names
         ]

@@ -49,6 +49,8 @@ def test_exceptions_to_the_claim_are_named():
     assert "m3 is worse than spec_2 and is not distinguishable from spec_1." in said
     said = conclusion(compared(m3=(0.5, 0.995), m5=0.9, spec_2=0.5))
     assert "m3 scores lower than spec_2, from which it is not distinguishable." in said
+    said = conclusion(compared(m3=(0.5, 0.995), m5=0.9, spec_1=(0.5, 0.995), spec_2=0.5))
+    assert "m3 scores lower than spec_2 and is not distinguishable from it or from spec_1." in said
 
 
 @pytest.mark.parametrize(
