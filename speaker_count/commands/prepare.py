@@ -19,7 +19,7 @@ def main() -> None:
 
     config = compose(arguments.overrides, arguments.config_dir)
     with importing():
-        from speaker_count.data.loader import MixedClips
+        from speaker_count.data.clips import MixedClips
         from speaker_count.data.pool import Pool
         from speaker_count.sweeping import requirements
 

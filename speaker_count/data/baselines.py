@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from speaker_count.data.loader import Clips
+from speaker_count.data.clips import Clips
 from speaker_count.labels import FULL_SCALE, SPLITS
 
 FRAMES = 100  # of a clip, for the statistics of energy over time

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytorch_lightning as pl
 
 from speaker_count.data import corpus, mixing, pool_builder, sources
 from speaker_count.data import pool as pools
-from speaker_count.data.loader import ClipLoader, Clips, MixedClips
+from speaker_count.data.clips import Clips, MixedClips
+from speaker_count.data.loader import ClipLoader
 from speaker_count.data.pool import Pool
 from speaker_count.data.verification import Verification
 from speaker_count.data.wav_folder import WavClips, WavFolder
@@ -38,6 +40,8 @@ class ClipDataModule(pl.LightningDataModule):
         resample: convert speech of other rates and several channels while it is decoded; otherwise it is refused.
         pool: the folder of a pool to draw from, whatever `root` holds; None: the pool of the corpus in `root`.
         evaluate_train: also yield the training clips as a second validation set.
+        workers: processes of each rank that render training clips; 0: a thread does; None: with a GPU, one for each
+            core but one if the clips vary, as their rendering takes longer than a step; else 0.
         arguments: the source's other arguments, see its class.
 
     Attributes:
@@ -63,6 +67,7 @@ class ClipDataModule(pl.LightningDataModule):
         resample: bool = False,
         pool: str | Path | None = None,
         evaluate_train: bool = False,
+        workers: int | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__()
@@ -73,12 +78,15 @@ class ClipDataModule(pl.LightningDataModule):
             raise UserError(f"seed={seed}: expected a whole number below 4294967296")
         check_number("data.resample", resample, bool)
         check_number("evaluate_train", evaluate_train, bool)
+        if workers is not None:
+            check_number("data.workers", workers, int, 0)
         if not isinstance(cache, str | Path):
             raise UserError(f"data.cache={cache}: expected a folder")
         self.name, self.mix, self.batch_size, self.seed = name, mix, batch_size, seed
         self.source = sources.make(source, pool if root is None else root, arguments, name)
         self.cache = Path(cache).expanduser()
         self.sample_rate, self.resample, self.evaluate_train = sample_rate, resample, evaluate_train
+        self.workers = workers
         self._given = None if pool is None else Path(pool)
         self._built: Path | None = None
         self._pool: Pool | WavFolder | None = None
@@ -126,7 +134,7 @@ class ClipDataModule(pl.LightningDataModule):
                 f"the run used data.utterance_list={listed}, a file that is not read because a run names it: make its "
                 "pool with `speaker-count prepare data=NAME data.root=DIR data.utterance_list=FILE`"
             )
-        own = inspect.signature(cls).parameters.keys() - {*PLACES, "source", "arguments", "mix"}
+        own = inspect.signature(cls).parameters.keys() - {*PLACES, "source", "arguments", "mix", "workers"}
         known = {key: data[key] for key in own if key in data} | sources.arguments_of_run(data)
         of_mix = {name: mix[name] for name in inspect.signature(mixing.Mix).parameters if name in mix}
         try:
@@ -246,14 +254,20 @@ class ClipDataModule(pl.LightningDataModule):
         return self._loader("test")
 
     def _loader(self, split: str, shuffle: bool = False, frame_seconds: float | None = None) -> ClipLoader:
+        ranks = self.trainer.world_size if self.trainer else 1
+        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        workers = self.workers
+        if workers is None:
+            workers = (len(os.sched_getaffinity(0)) - 1) // ranks if on_gpu and self.mix.augment_of(split) else 0
         return ClipLoader(
             self.clips[split],
             self.batch_size,
             order_seed=self.seed if shuffle else None,
             rank=self.trainer.global_rank if self.trainer else 0,
-            ranks=self.trainer.world_size if self.trainer else 1,
-            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+            ranks=ranks,
+            pin_memory=on_gpu,
             frame_seconds=frame_seconds,
+            workers=workers if split == "train" else 0,
         )
 
     def _clips(self, pool: Pool, split: str) -> MixedClips:

@@ -1,161 +1,49 @@
-"""The clips of a split, and batches of them: each batch is rendered once, on a thread ahead of the step."""
+"""Batches of clips: each is rendered once, ahead of the step."""
 
-import hashlib
 import itertools
-from abc import ABC, abstractmethod
+import multiprocessing
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from speaker_count.data import augmentation, draws, mixing, planning
-from speaker_count.data.pauses import Pauses
+from speaker_count.data import draws
+from speaker_count.data.clips import Clips
 from speaker_count.data.planning import Plan
-from speaker_count.data.pool import Pool
-from speaker_count.data.roster import Roster
 
 RENDERED_AT_ONCE = 128  # clips that the thread hands over at a time, with as many again rendered ahead
 PLANNED_AHEAD = 8192  # clips
-MAPPED_FOR_GOOD = 2**37  # bytes of samples: 1200 h, whose page tables take 256 MB; larger pools are mapped again
 
 Batch = dict[str, Tensor]
 
 
-class Clips(ABC):
-    """The clips of one split: their plan, and their samples.
+class Rendering:
+    """Renders plans: as the dataset of a `DataLoader`, which looks them up in its processes.
 
-    Attributes:
-        split: its name.
-        mix: how the clips are drawn and mixed.
-        samples: length of a clip.
+    Args:
+        frames: as `Clips.active_voices`; None: without.
     """
 
-    split: str
-    mix: mixing.Mix
-    samples: int
+    def __init__(self, clips: Clips, frames: int | None) -> None:
+        self.clips, self.frames = clips, frames
 
-    def __len__(self) -> int:
-        return self.mix.clips[self.split]
-
-    @property
-    @abstractmethod
-    def speakers(self) -> int:
-        """The number of speakers that the clips are drawn from."""
-
-    @abstractmethod
-    def plan_of(self, index: np.ndarray, epoch: int = 0, activity: bool = True) -> Plan:
-        """The plan of the clips with these numbers, in this order.
-
-        Args:
-            index: `(clips,)` int64.
-            epoch: matters only to training clips that are fresh in each epoch.
-            activity: look up how active each crop is; rendering does not need it.
-        """
-
-    @abstractmethod
-    def render(self, plan: Plan) -> np.ndarray:
-        """`(clips, samples)` int16."""
-
-    @abstractmethod
-    def active_voices(self, plan: Plan, frames: int) -> np.ndarray:
-        """How many voices are active in each of `frames` equal parts of the clips, `(clips, frames)` int8.
-
-        Raises:
-            UserError: the clips are stored without it.
-        """
-
-    @abstractmethod
-    def sources(self, plan: Plan) -> list[np.ndarray]:
-        """Each clip's voices, `(count, samples)` int16, as the clip holds them.
-
-        Raises:
-            UserError: the clips are stored without their separate voices.
-        """
-
-    def plan(self, start: int = 0, stop: int | None = None, epoch: int = 0) -> Plan:
-        """The plan of clips `start` to `stop`; `epoch` as in `plan_of`."""
-        return self.plan_of(np.arange(start, len(self) if stop is None else stop), epoch)
-
-    def batches(self, batch_size: int = 128) -> Iterator[tuple[Plan, np.ndarray]]:
-        """All clips in plan order, batch by batch, with their plan."""
-        for start in range(0, len(self), batch_size):
-            plan = self.plan(start, min(start + batch_size, len(self)))
-            yield plan, self.render(plan)
-
-    def sha256(self) -> str:
-        """The SHA-256 of all clips in plan order, as little-endian 16-bit integers."""
-        digest = hashlib.sha256()
-        for _, clips in self.batches():
-            digest.update(clips.astype("<i2", copy=False).data)
-        return digest.hexdigest()
-
-
-class MixedClips(Clips):
-    """Clips that are mixed from a pool; they pickle to the pool's path and the roster, never to samples.
-
-    Attributes:
-        pool: the decoded speech.
-        roster: the speakers, utterances and crops that the clips are drawn from.
-        crop: the most that a voice takes of an utterance, in samples.
-    """
-
-    def __init__(self, pool: Pool, split: str, mix: mixing.Mix) -> None:
-        self.pool, self.split, self.mix = pool, split, mix
-        self.samples = round(mix.clip_seconds * pool.sample_rate)
-        self.augment = mix.augment_of(split)
-        self.crop = augmentation.longest_crop(self.augment, self.samples)
-        self.roster = Roster.of(pool, split, self.crop, mix.min_active)
-        self.pauses = Pauses.of(pool, split) if 0 in mix.counts else None
-
-    @property
-    def speakers(self) -> int:
-        """The number of speakers that the clips are drawn from."""
-        return len(self.roster.speakers)
-
-    def plan_of(self, index: np.ndarray, epoch: int = 0, activity: bool = True) -> Plan:
-        """As `Clips.plan_of`."""
-        if self.pool.samples.nbytes > MAPPED_FOR_GOOD:
-            self.pool.map()
-        return planning.plan(
-            self.pool,
-            self.split,
-            self.mix.seed,
-            epoch if self.split == "train" and self.mix.fresh_each_epoch else 0,
-            index,
-            roster=self.roster,
-            counts=self.mix.counts,
-            samples=self.samples,
-            gain_db=self.mix.gain_db,
-            level_db=self.mix.level_db,
-            augment=self.augment,
-            pauses=self.pauses,
-            activity=activity,
-        )
-
-    def render(self, plan: Plan) -> np.ndarray:
-        """`(clips, samples)` int16."""
-        return mixing.mix(self.pool, plan).clips
-
-    def active_voices(self, plan: Plan, frames: int) -> np.ndarray:
-        """As `Clips.active_voices`."""
-        heard = np.arange(plan.starts.shape[1]) < plan.count[:, None]
-        lengths = np.full(plan.starts.shape, self.samples)
-        if plan.effects is not None:
-            lengths = np.rint(lengths * plan.effects.speed).astype(np.int64)
-        active = self.pool.active_frames(np.maximum(plan.utterances, 0), np.maximum(plan.starts, 0), lengths, frames)
-        voices: np.ndarray = (active & heard[..., None]).sum(axis=1, dtype=np.int8)
-        return voices
-
-    def sources(self, plan: Plan) -> list[np.ndarray]:
-        """Each clip's voices, `(count, samples)` int16, as the clip holds them."""
-        return mixing.sources(self.pool, plan)
+    def __getitem__(self, plan: Plan) -> dict[str, np.ndarray]:
+        """The arrays of a batch, as `ClipLoader` yields them."""
+        women, men = ((plan.sexes == sex).sum(axis=1) for sex in range(2))
+        arrays = {"waveform": self.clips.render(plan), "count": plan.count, "women": women, "men": men}
+        arrays["index"] = plan.index
+        if self.frames is not None:
+            arrays["active"] = self.clips.active_voices(plan, self.frames)
+        return arrays
 
 
 class ClipLoader:
-    """Batches of clips, planned and rendered on a background thread while the step computes.
+    """Batches of clips, planned and rendered on a background thread, or in processes, while the step computes.
 
     A batch is a dictionary: `waveform` `(batch, samples)` int16; `(batch,)` int64 each, `count` (how many people
     speak), `women` and `men` among them, and `index` (the clip's number in the plan); and with `frame_seconds` `active`
@@ -168,6 +56,7 @@ class ClipLoader:
         rank, ranks: which part of every batch this loader yields, and of how many.
         pin_memory: put batches into page-locked memory, from which GPUs copy faster.
         frame_seconds: the length of the frames of `active`; None: batches are without it.
+        workers: processes that render; 0: the thread does.
     """
 
     def __init__(
@@ -179,9 +68,11 @@ class ClipLoader:
         ranks: int = 1,
         pin_memory: bool = False,
         frame_seconds: float | None = None,
+        workers: int = 0,
     ) -> None:
         seconds = clips.mix.clip_seconds
-        self.frames = None if frame_seconds is None else max(1, round(seconds / frame_seconds))
+        frames = None if frame_seconds is None else max(1, round(seconds / frame_seconds))
+        self.rendering, self.workers = Rendering(clips, frames), workers
         self.clips, self.batch_size, self.order_seed = clips, batch_size, order_seed
         self.rank, self.ranks, self.pin_memory = rank, ranks, pin_memory
         self.epoch = 0
@@ -221,7 +112,7 @@ class ClipLoader:
         epoch = self.epoch
         resume, self._resume = self._resume, None
         before = resume["batch"] % len(self) if resume and resume["epoch"] == epoch else 0
-        batches = (self._batch(plan) for plan in self._plans(epoch, before))
+        batches = map(self._tensors, self._rendered(self._plans(epoch, before)))
         at_once = max(1, RENDERED_AT_ONCE // self.batch_size)
         for taken, batch in enumerate(_ahead(batches, at_once), start=before + 1):
             self._position = {"epoch": epoch, "batch": taken}
@@ -249,14 +140,30 @@ class ClipLoader:
         if len(left):
             yield left
 
-    def _batch(self, plan: Plan) -> Batch:
-        women, men = ((plan.sexes == sex).sum(axis=1) for sex in range(2))
-        arrays = {"waveform": self.clips.render(plan), "count": plan.count, "women": women, "men": men}
-        arrays["index"] = plan.index
-        if self.frames is not None:
-            arrays["active"] = self.clips.active_voices(plan, self.frames)
+    def _rendered(self, plans: Iterator[Plan]) -> Iterator[dict[str, np.ndarray]]:
+        if not self.workers:
+            return map(self.rendering.__getitem__, plans)
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        return iter(
+            DataLoader(
+                self.rendering,  # type: ignore[arg-type]  # looks plans up, not numbers
+                batch_size=None,
+                sampler=plans,
+                num_workers=self.workers,
+                collate_fn=_unchanged,  # tensors would go through shared memory, of which containers have little
+                multiprocessing_context=context,
+                generator=torch.Generator(),  # the global one's numbers are the net's
+            )
+        )
+
+    def _tensors(self, arrays: dict[str, np.ndarray]) -> Batch:
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return {name: tensor.pin_memory() for name, tensor in tensors.items()} if self.pin_memory else tensors
+
+
+def _unchanged(arrays: Any) -> Any:
+    return arrays
 
 
 def _ahead(items: Iterator[Batch], at_once: int) -> Iterator[Batch]:

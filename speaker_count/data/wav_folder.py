@@ -22,7 +22,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from speaker_count.data import metadata
-from speaker_count.data.loader import Clips
+from speaker_count.data.clips import Clips
 from speaker_count.data.mixing import Mix
 from speaker_count.data.planning import Plan
 from speaker_count.errors import UserError

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from speaker_count import files
 from speaker_count.data import metadata, mixing, wav_folder
+from speaker_count.data.clips import MixedClips
 from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.data.loader import MixedClips
 from speaker_count.data.planning import Plan
 from speaker_count.errors import UserError
 from speaker_count.labels import SPLITS

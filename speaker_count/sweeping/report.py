@@ -11,8 +11,8 @@ from torch import nn
 
 from speaker_count.compose import rebuild
 from speaker_count.data import baselines, metadata
+from speaker_count.data.clips import Clips
 from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.data.loader import Clips
 from speaker_count.data.pool import is_speech_of
 from speaker_count.data.wav_folder import WavFolder
 from speaker_count.errors import UserError, printable

@@ -36,6 +36,7 @@ OUTSIDE = (
     "data.resample",
     "data.seed",  # as the run's
     "data.evaluate_train",  # as the run's
+    "data.workers",
     "trainer._target_",
     "trainer.accelerator",
     "trainer.devices",

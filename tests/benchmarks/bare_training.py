@@ -16,9 +16,9 @@ import torch
 from hydra.utils import instantiate
 
 from speaker_count.compose import compose
+from speaker_count.data.clips import Clips
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.data.draws import permutation
-from speaker_count.data.loader import Clips
 from speaker_count.data.planning import Plan
 from speaker_count.labels import FULL_SCALE, class_of
 from speaker_count.results.record import RunResult

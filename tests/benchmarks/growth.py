@@ -24,7 +24,8 @@ from hydra.utils import instantiate
 
 from speaker_count.compose import compose
 from speaker_count.data import corpus, draws, pool, pool_builder
-from speaker_count.data.loader import PLANNED_AHEAD, ClipLoader, MixedClips
+from speaker_count.data.clips import MixedClips
+from speaker_count.data.loader import PLANNED_AHEAD, ClipLoader
 from speaker_count.data.mixing import Mix
 from speaker_count.labels import SPLITS
 from speaker_count.results.tables import markdown

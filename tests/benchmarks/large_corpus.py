@@ -12,8 +12,8 @@ import soundfile
 
 from speaker_count.data import corpus, pool, pool_builder
 from speaker_count.data.activity import frame_length
+from speaker_count.data.clips import MixedClips
 from speaker_count.data.corpus import Corpus
-from speaker_count.data.loader import MixedClips
 from speaker_count.data.splits import by_speaker
 from speaker_count.labels import SEXES
 

@@ -1,3 +1,5 @@
+import itertools
+import multiprocessing
 import pickle
 import threading
 
@@ -47,6 +49,19 @@ def test_batch_size_and_ranks_do_not_change_the_clips(make_data, fresh):
     assert {**first, **second} == whole
     for global_batch, *parts in zip(ClipLoader(clips, 32, seed), *ranks, strict=True):  # in the same global batches
         assert set(global_batch["index"].tolist()) == set(torch.cat([part["index"] for part in parts]).tolist())
+
+
+def test_worker_processes_render_the_same_clips_and_end(make_data):
+    varied = mix_of(2048, clip_seconds=0.25, fresh_each_epoch=True, augment={"speed": 0.15, "noise_share": 0.5})
+    state = torch.get_rng_state()
+    rendered = iter(make_data(mix=varied, workers=2).train_dataloader())
+    for batch in itertools.islice(make_data(mix=varied).train_dataloader(), 8):
+        other = next(rendered)
+        assert all(torch.equal(batch[name], other[name]) for name in batch)
+    assert torch.equal(torch.get_rng_state(), state)  # dropout draws the same numbers
+    assert multiprocessing.active_children()
+    rendered.close()  # as a run that is cut off
+    assert not multiprocessing.active_children()
 
 
 def test_fixed_clips_are_the_same_in_each_epoch_in_a_new_order(make_data):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from speaker_count.data import draws
-from speaker_count.data.loader import ClipLoader, MixedClips
+from speaker_count.data.clips import MixedClips
+from speaker_count.data.loader import ClipLoader
 from speaker_count.data.pool import Pool
 from tests.benchmarks.large_corpus import RATE, check_samples, make_pool, simulated
 from tests.conftest import mix_of
@@ -50,7 +51,7 @@ def test_samples_beyond_2_to_the_31_are_the_right_ones(hundred_hours):
 def test_a_pool_that_is_mapped_again_gives_the_same_clips(make_data, monkeypatch):
     clips = make_data().clips["test"]
     expected = clips.render(clips.plan())
-    monkeypatch.setattr("speaker_count.data.loader.MAPPED_FOR_GOOD", 0)
+    monkeypatch.setattr("speaker_count.data.clips.MAPPED_FOR_GOOD", 0)
     before = clips.pool.samples
     assert np.array_equal(clips.render(clips.plan()), expected)
     assert clips.pool.samples is not before
