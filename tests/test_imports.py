@@ -52,7 +52,7 @@ WAY = [
     "effects",
     "augmentation",
 ]
-WAY += ["planning", "varied", "mixing", "loader", "metadata", "wav_folder", "datamodule", "wav_writer"]
+WAY += ["planning", "varied", "mixing", "clips", "loader", "metadata", "wav_folder", "datamodule", "wav_writer"]
 
 
 def imported(path: Path, package: str) -> Iterator[str]:

@@ -17,7 +17,8 @@ SPEED_STEPS = 100  # speeds are drawn in hundredths
 TILTS = (-0.3, 0.97)  # poles of the filter that colours generated noise: from slightly bright to nearly brown
 DIRECT_DB = (-3.0, 12.0)  # a voice's direct sound against its reverberation
 LOW_HZ = (20.0, 300.0)  # lower limit of a limited band, as of a telephone
-WORDS_PER_VOICE, WORDS_PER_CLIP = 4, 12
+TAP_DELAYS = ((1, 1), (2, 4), (5, 16))  # fewest and most samples of each tap of the filter that colours a voice
+WORDS_PER_VOICE, WORDS_PER_CLIP = 4 + 2 * len(TAP_DELAYS), 12
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class Augment:
         splits: the splits whose clips vary; all others are mixed without.
         speed: the largest change of a voice's speed: at 0.15, each voice is played at 0.85 to 1.15 times its speed, and
             its pitch moves with it.
+        backwards_share: the share of the voices that are played backwards.
+        colour: the largest coefficient of the filter that colours each voice, as microphones and near walls do: three
+            taps within a millisecond; at 0.4, single frequencies change by up to some 7 decibels; 0: none.
         gain_db: lowest and highest gain of a voice, in decibels, instead of the mix's; None: the mix's.
         level_db: lowest and highest RMS of a clip, in decibels below full scale, instead of the mix's; None: the mix's.
         noise_share, snr_db: the share of clips with noise, and its lowest and highest signal-to-noise ratio in
@@ -43,6 +47,8 @@ class Augment:
 
     splits: Sequence[str] = ("train",)
     speed: float = 0.0
+    backwards_share: float = 0.0
+    colour: float = 0.0
     gain_db: Sequence[float] | None = None
     level_db: Sequence[float] | None = None
     noise_share: float = 0.0
@@ -61,7 +67,10 @@ class Augment:
         check_number("mix.augment.speed", self.speed, float, 0)
         if self.speed > 0.5:
             raise UserError(f"mix.augment.speed={self.speed}: expected at most 0.5")
-        for share in ("noise_share", "room_share", "band_share", "bits_share"):
+        check_number("mix.augment.colour", self.colour, float, 0)
+        if self.colour >= 1:
+            raise UserError(f"mix.augment.colour={self.colour}: expected less than 1")
+        for share in ("backwards_share", "noise_share", "room_share", "band_share", "bits_share"):
             check_number(f"mix.augment.{share}", getattr(self, share), float, 0)
             if getattr(self, share) > 1:
                 raise UserError(f"mix.augment.{share}={getattr(self, share)}: expected a share of the clips, 0 to 1")
@@ -108,6 +117,9 @@ class Effects:
 
     Attributes:
         speed: `(clips, voices)` float32, 1 for a voice at its own speed.
+        backwards: `(clips, voices)` bool, whether a voice is played backwards.
+        taps, delays: `(clips, voices, taps)`, the filter that colours a voice: the coefficients, float32, 0 for none,
+            and after how many samples each follows, int8.
         response, direct: `(clips, voices)`: the number that a voice's room response is made from, int64, and its direct
             sound against the reverberation, as a factor of amplitude, float32.
         reverberation: `(clips,)` float32, seconds in which the room's sound decays by 60 dB; 0: no room.
@@ -120,6 +132,9 @@ class Effects:
     """
 
     speed: np.ndarray
+    backwards: np.ndarray
+    taps: np.ndarray
+    delays: np.ndarray
     response: np.ndarray
     direct: np.ndarray
     reverberation: np.ndarray
@@ -160,7 +175,9 @@ def draw(augment: Augment, stream: str, index: np.ndarray, voices: int, level_db
     ).T
     shape = (voices, WORDS_PER_VOICE)
     words = draws.words(f"voice effects/{stream}", index, voices * WORDS_PER_VOICE).reshape(len(index), *shape)
-    speed, response, direct, _ = (words[..., number] for number in range(WORDS_PER_VOICE))
+    speed, response, direct, turned = (words[..., number] for number in range(4))
+    taps, delays = words[..., 4::2], words[..., 5::2]
+    soonest, latest = np.array(TAP_DELAYS).T
     steps = round(augment.speed * SPEED_STEPS)
     fewest, most = augment.bits
     levels = augment.level_db or (None if level_db is None else (level_db, level_db))
@@ -172,6 +189,9 @@ def draw(augment: Augment, stream: str, index: np.ndarray, voices: int, level_db
 
     return Effects(
         speed=((SPEED_STEPS - steps + draws.below(speed, 2 * steps + 1)) / SPEED_STEPS).astype(np.float32),
+        backwards=turned < augment.backwards_share * 2**32,
+        taps=_between(taps, -augment.colour, augment.colour),
+        delays=(soonest + draws.below(delays, latest - soonest + 1)).astype(np.int8),
         response=response.astype(np.int64),
         direct=_factor(_between(direct, *DIRECT_DB)),
         reverberation=in_share(room, augment.room_share, _between(seconds, *augment.reverberation_seconds)),

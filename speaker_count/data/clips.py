@@ -137,6 +137,8 @@ class MixedClips(Clips):
         if plan.effects is not None:
             lengths = np.rint(lengths * plan.effects.speed).astype(np.int64)
         active = self.pool.active_frames(np.maximum(plan.utterances, 0), np.maximum(plan.starts, 0), lengths, frames)
+        if plan.effects is not None:
+            active = np.where(plan.effects.backwards[..., None], active[..., ::-1], active)
         voices: np.ndarray = (active & heard[..., None]).sum(axis=1, dtype=np.int8)
         return voices
 

@@ -1,6 +1,7 @@
 """What augmentation does to sound: speed, rooms, noise, limited bands, quantisation. Plain functions of arrays."""
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.fft
@@ -33,6 +34,20 @@ def at_speed(crop: np.ndarray, speed: float, samples: int) -> np.ndarray:
     """
     played: np.ndarray = soxr.resample(crop.astype(np.float32), speed, 1.0, "MQ")[:samples]
     return played
+
+
+def coloured(voice: np.ndarray, taps: np.ndarray, delays: Sequence[int]) -> np.ndarray:
+    """A voice through a filter, with the RMS that it had, `(samples,)` float32.
+
+    Args:
+        taps: `(taps,)` float32, the coefficients of what is added to the voice.
+        delays: after how many samples each is added.
+    """
+    heard = voice.copy()
+    for tap, delay in zip(taps, delays, strict=True):
+        heard[delay:] += tap * voice[:-delay]
+    heard *= np.float32(rms(voice) / (rms(heard) or 1.0))
+    return heard
 
 
 def room_response(number: int, seconds: float, direct: float, rate: int) -> np.ndarray:

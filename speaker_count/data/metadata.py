@@ -93,7 +93,10 @@ def _varied(pool: Speech, plan: Plan, voices: Callable[[np.ndarray], pa.Array]) 
     columns: dict[str, Any] = {}
     if plan.effects is not None:
         for name, values in vars(plan.effects).items():
-            columns[name] = voices(values) if values.ndim == 2 else values
+            if values.ndim == 3:
+                columns |= {f"{name}_{n}": voices(values[..., n]) for n in range(values.shape[2])}
+            else:
+                columns[name] = voices(values) if values.ndim == 2 else values
     if plan.pause is not None:
         utterances, starts, lengths = plan.pause.T
         names = pool.utterances[utterances].astype(object)

@@ -57,7 +57,7 @@ def _mean_of_voices(pool: Pool, plan: Plan, row: int) -> np.ndarray:
 
 
 def voices(pool: Pool, plan: Plan, row: int) -> np.ndarray:
-    """A clip's voices, each at its speed and with its gain, `(count, samples)` float32."""
+    """A clip's voices, each at its speed, with its colour and its gain, `(count, samples)` float32."""
     count, samples = int(plan.count[row]), plan.samples
     spoken = np.empty((count, samples), np.float32)
     for voice in range(count):
@@ -65,5 +65,11 @@ def voices(pool: Pool, plan: Plan, row: int) -> np.ndarray:
         begin = pool.offsets[plan.utterances[row, voice]] + plan.starts[row, voice]
         crop = pool.samples[begin : begin + augmentation.crop_length(samples, speed)]
         spoken[voice] = crop if speed == 1 else effects.at_speed(crop, speed, samples)
+        if plan.effects is not None:
+            if plan.effects.backwards[row, voice]:
+                spoken[voice] = spoken[voice, ::-1]
+            taps, delays = plan.effects.taps[row, voice], plan.effects.delays[row, voice]
+            if taps.any():
+                spoken[voice] = effects.coloured(spoken[voice], taps, delays.tolist())
         spoken[voice] *= plan.gains[row, voice]
     return spoken

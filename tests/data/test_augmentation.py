@@ -14,6 +14,8 @@ from tests.conftest import RATE, SMALL, mix_of
 
 ALL = {
     "speed": 0.15,
+    "backwards_share": 0.5,
+    "colour": 0.4,
     "gain_db": [-6, 6],
     "level_db": [-40, -12],
     "noise_share": 0.5,
@@ -57,9 +59,9 @@ def test_a_clip_is_made_again_from_its_number(clips):
     assert np.array_equal(varied.render(varied.plan_of(np.array([70, 3, 41]))), whole[[70, 3, 41]])
     again = clips(counts=(0, 1, 2, 3), **ALL)
     assert np.array_equal(again.render(again.plan(10, 20)), whole[10:20])
-    changed = {field.name for field in dataclasses.fields(augmentation.Effects)}
+    fewest = dict.fromkeys((field.name for field in dataclasses.fields(augmentation.Effects)), 4) | {"backwards": 2}
     done = varied.plan().effects
-    assert all(len(np.unique(getattr(done, name))) > 3 for name in changed)  # everything varies
+    assert all(len(np.unique(getattr(done, name))) >= values for name, values in fewest.items())  # everything varies
 
 
 def pitch(clip):
@@ -80,6 +82,29 @@ def test_speed_moves_the_pitch(clips):
     for speaker, speed, clip in zip(plan.speakers[:, 0], speeds, varied.render(plan), strict=True):
         if speaker in own:
             assert pitch(clip) == pytest.approx(own[speaker] * speed, abs=2.5)
+
+
+def test_a_voice_may_be_played_backwards(clips):
+    forwards, varied = clips(counts=(1,)), clips(counts=(1,), backwards_share=0.5)
+    plan = varied.plan()
+    turned = plan.effects.backwards[:, 0]
+    assert 0.3 < turned.mean() < 0.7
+    plain = forwards.render(forwards.plan())
+    assert np.array_equal(varied.render(plan)[turned], plain[turned, ::-1])
+    assert np.array_equal(varied.render(plan)[~turned], plain[~turned])
+    active = forwards.active_voices(forwards.plan(), 50)
+    assert np.array_equal(varied.active_voices(plan, 50)[turned], active[turned, ::-1])
+
+
+def test_colour_changes_the_spectrum_and_keeps_the_loudness(clips):
+    plain, varied = clips(counts=(1,)), clips(counts=(1,), colour=0.4)
+    before, after = plain.render(plain.plan()).astype(float), varied.render(varied.plan()).astype(float)
+    assert [rms(clip) for clip in after] == pytest.approx([rms(clip) for clip in before], rel=0.01)
+    low, high = (decibels(np.abs(np.fft.rfft(clips)) + 1) for clips in (before, after))
+    assert 1 < (high - low).std() < 12
+    delays = varied.plan().effects.delays[:, 0]
+    assert delays.min(axis=0).tolist() == [1, 2, 5]
+    assert delays.max(axis=0).tolist()[:2] == [1, 4]
 
 
 def test_noise_has_its_signal_to_noise_ratio(clips):
@@ -172,7 +197,8 @@ def test_the_metadata_of_clips_name_what_was_done(command, tree, tmp_path):
     done = command("clips", *SMALL[:-1], f"data.root={tree}", *mix, "out=clips")
     assert done.returncode == 0, done.stderr
     table = pq.read_table(tmp_path / "clips" / "metadata_train.parquet")
-    names = {field.name for field in dataclasses.fields(augmentation.Effects)}
+    names = {field.name for field in dataclasses.fields(augmentation.Effects)} - {"taps", "delays"}
+    names |= {f"{name}_{tap}" for name in ("taps", "delays") for tap in range(3)}
     assert names | {"pause_utterance", "pause_start", "pause_length"} <= {*table.column_names}
     assert [len(speeds) for speeds in table["speed"].to_pylist()] == table["Speakers"].to_pylist()
     test = pq.read_table(tmp_path / "clips" / "metadata_test.parquet")
