@@ -42,11 +42,11 @@ OWN = ("folder", "manifest")  # the names of these corpora have another name beh
 PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+-]+")  # needs no quotes in Hydra's grammar
 
 
-def _override_hash(overrides: Sequence[str]) -> str:
+def _override_hash(overrides: Sequence[str], *named: str) -> str:
     """As `run_folder.override_hash`, for the names of folders."""
     from speaker_count.training import run_folder
 
-    return run_folder.override_hash(overrides)
+    return run_folder.override_hash(overrides, *named)
 
 
 def _own_name(*arguments: Any) -> str:

@@ -5,17 +5,18 @@ import torch
 from hydra.utils import instantiate
 
 from speaker_count import CONFIG_DIR
-from speaker_count.compose import compose
+from speaker_count.compose import compose, compose_grid, plain
 from speaker_count.training.module import SpeakerCounter
 
 CHOICES = [
     (path.parent.name, path.stem) for path in sorted(CONFIG_DIR.glob("*/*.yaml")) if path.parent.name not in ("hydra",)
 ]
+WITHIN = {"ablation": ["experiment=ablation"]}  # groups that other choices bring
 
 
 @pytest.mark.parametrize(("group", "name"), CHOICES)
 def test_composes(group, name):
-    config = compose([f"{group}={name}"])
+    config = compose([*WITHIN.get(group, []), f"{group}={name}"])
     if group in ("data", "mix"):
         assert config[group].name == name  # results and their tables call it by this
 
@@ -37,3 +38,21 @@ def test_the_experiment_is_the_paper_s_protocol():
     )
     assert config.evaluate_train
     assert not config.mix.fresh_each_epoch
+
+
+def test_an_ablation_leaves_one_ingredient_out_of_the_recommended_recipe():
+    grid = compose_grid(["experiment=ablation"])
+    assert {folder.name for _, folder in grid} == {
+        f"{name}-{'m5' if name == 'm5' else 'conv_tdnn'}-seed0" for group, name in CHOICES if group == "ablation"
+    }
+    runs = {config.hydra.runtime.choices.ablation: run_of(config) for config, _ in grid}
+    shared = ["mix.clips.train=50000", "trainer.max_epochs=2"]
+    assert runs.pop("full") == run_of(compose(["experiment=recommended", *shared], with_hydra=True))
+    for name, run in runs.items():
+        assert run not in [other for other_name, other in runs.items() if other_name != name]
+        instantiate(run["model"])
+
+
+def run_of(config):
+    """A run's config without what the log and Hydra say."""
+    return {key: plain(config[key]) for key in config if key not in ("hydra", "logger")}

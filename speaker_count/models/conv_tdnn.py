@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+POOLING = ("attention", "mean", "deviation", "maximum")  # over time
+
 
 class ConvTDNN(nn.Module):
     """Strided 2D convolutions, residual temporal convolutions, and pooling by attention, mean, deviation and maximum.
@@ -20,6 +22,7 @@ class ConvTDNN(nn.Module):
         width: channels of the temporal convolutions.
         dilations: of the residual blocks, in time steps.
         dropout: probability, before the linear layer.
+        pooling: some of `POOLING`; None: all.
         band_mask, time_mask: the widest stripe of bands and of frames that is hidden in training (Park et al. 2019,
             SpecAugment), two each in every clip; 0: none.
         frame_classes: number of logits of each time step, for a loss on frames; 0: none.
@@ -33,6 +36,7 @@ class ConvTDNN(nn.Module):
         width: int = 192,
         dilations: Sequence[int] = (1, 2),
         dropout: float = 0.1,
+        pooling: Sequence[str] | None = None,
         band_mask: int = 0,
         time_mask: int = 0,
         frame_classes: int = 0,
@@ -49,9 +53,14 @@ class ConvTDNN(nn.Module):
         self.features = nn.Sequential(*layers)
         self.narrow = nn.Sequential(nn.Conv1d(inputs * bands, width, 1, bias=False), nn.BatchNorm1d(width), nn.ReLU())
         self.blocks = nn.Sequential(*(ResidualBlock(width, dilation) for dilation in dilations))
-        self.attention = nn.Sequential(nn.Conv1d(width, width // 2, 1), nn.Tanh(), nn.Conv1d(width // 2, width, 1))
+        self.pooling = POOLING if pooling is None else tuple(pooling)
+        if not self.pooling or not {*POOLING}.issuperset(self.pooling):
+            raise ValueError(f"pooling={list(self.pooling)}: expected some of {', '.join(POOLING)}")
+        if "attention" in self.pooling:
+            scores = [nn.Conv1d(width, width // 2, 1), nn.Tanh(), nn.Conv1d(width // 2, width, 1)]
+            self.attention = nn.Sequential(*scores)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(4 * width, classes)
+        self.classifier = nn.Linear(len(self.pooling) * width, classes)
         self.frames = nn.Conv1d(width, frame_classes, 1) if frame_classes else None
 
     def forward(self, spectrogram: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -62,10 +71,12 @@ class ConvTDNN(nn.Module):
             spectrogram = hidden(hidden(spectrogram, 2, self.band_mask), 3, self.time_mask)
         features = self.features(spectrogram).flatten(1, 2)  # (batch, channels * bands, steps)
         features = self.blocks(self.narrow(features))  # (batch, width, steps)
-        weights = self.attention(features).softmax(dim=2)
         spread, mean = torch.var_mean(features, dim=2, correction=0)
-        pooled = [(weights * features).sum(dim=2), mean, (spread + 1e-5).sqrt(), features.amax(dim=2)]
-        logits: Tensor = self.classifier(self.dropout(torch.cat(pooled, dim=1)))
+        pooled = {"mean": mean, "deviation": (spread + 1e-5).sqrt(), "maximum": features.amax(dim=2)}
+        if "attention" in self.pooling:
+            pooled["attention"] = (self.attention(features).softmax(dim=2) * features).sum(dim=2)
+        pooled_features = torch.cat([pooled[name] for name in self.pooling], dim=1)  # (batch, pooling * width)
+        logits: Tensor = self.classifier(self.dropout(pooled_features))
         return logits if self.frames is None or not self.training else (logits, self.frames(features))
 
 

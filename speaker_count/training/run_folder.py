@@ -86,9 +86,13 @@ def _key_of(override: str) -> str:
     return override.lstrip("+~").partition("=")[0].partition("@")[0]
 
 
-def override_hash(overrides: Sequence[str]) -> str:
-    """`-` and a hash of the changes; empty where there are none."""
-    changed = changes(overrides)
+def override_hash(overrides: Sequence[str], *named: str) -> str:
+    """`-` and a hash of the changes; empty where there are none.
+
+    Args:
+        named: keys whose values the folder's name shows, too.
+    """
+    changed = [change for change in changes(overrides) if _key_of(change) not in named]
     return "-" + hashlib.sha256("\n".join(changed).encode()).hexdigest()[:8] if changed else ""
 
 
