@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # where a user's speech is and comes from: never taken from a run, which may come from anywhere
 PLACES = (
     "data.source", "data.root", "data.cache", "data.url", "data.utterance_list", "data.resample", "data.voices",
-    "data.sentences",
+    "data.sentences", "mix.augment.noise_root", "mix.augment.response_root",
 )  # fmt: skip
 OWN = ("folder", "manifest")  # the names of these corpora have another name behind that of their config
 PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+-]+")  # needs no quotes in Hydra's grammar

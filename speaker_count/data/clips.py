@@ -11,6 +11,7 @@ from speaker_count.data.pauses import Pauses
 from speaker_count.data.planning import Plan
 from speaker_count.data.pool import Pool
 from speaker_count.data.roster import Roster
+from speaker_count.data.sounds import GENERATED, Sounds
 
 MAPPED_FOR_GOOD = 2**37  # bytes of samples: 1200 h, whose page tables take 256 MB; larger pools are mapped again
 
@@ -90,11 +91,12 @@ class MixedClips(Clips):
     Attributes:
         pool: the decoded speech.
         roster: the speakers, utterances and crops that the clips are drawn from.
+        sounds: recorded ones that the clips are varied with.
         crop: the most that a voice takes of an utterance, in samples.
     """
 
-    def __init__(self, pool: Pool, split: str, mix: mixing.Mix) -> None:
-        self.pool, self.split, self.mix = pool, split, mix
+    def __init__(self, pool: Pool, split: str, mix: mixing.Mix, sounds: Sounds = GENERATED) -> None:
+        self.pool, self.split, self.mix, self.sounds = pool, split, mix, sounds
         self.samples = round(mix.clip_seconds * pool.sample_rate)
         self.augment = mix.augment_of(split)
         self.crop = augmentation.longest_crop(self.augment, self.samples)
@@ -122,13 +124,14 @@ class MixedClips(Clips):
             gain_db=self.mix.gain_db,
             level_db=self.mix.level_db,
             augment=self.augment,
+            sounds=self.sounds,
             pauses=self.pauses,
             activity=activity,
         )
 
     def render(self, plan: Plan) -> np.ndarray:
         """`(clips, samples)` int16."""
-        return mixing.mix(self.pool, plan).clips
+        return mixing.mix(self.pool, plan, self.sounds).clips
 
     def active_voices(self, plan: Plan, frames: int) -> np.ndarray:
         """As `Clips.active_voices`."""
@@ -144,4 +147,4 @@ class MixedClips(Clips):
 
     def sources(self, plan: Plan) -> list[np.ndarray]:
         """Each clip's voices, `(count, samples)` int16, as the clip holds them."""
-        return mixing.sources(self.pool, plan)
+        return mixing.sources(self.pool, plan, self.sounds)

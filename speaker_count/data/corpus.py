@@ -172,7 +172,7 @@ def _rows(root: Path, subsets: Sequence[str] | None) -> Iterator[tuple[str | int
             (speaker, Path(file.name).stem, subset, f"{subset}/{speaker}/{chapter.name}/{file.name}", *numbers)
             for _, subset in of_speaker
             for chapter in _folders(root / subset / speaker)
-            for file, *numbers in _audio_files(chapter.path)
+            for file, *numbers in audio_files(chapter.path)
         )
 
 
@@ -185,7 +185,7 @@ def _folders(path: str | Path) -> Iterator[os.DirEntry]:
                 log.warning("left out: %r in %s: its name is not printable", entry.name, path)
 
 
-def _audio_files(path: str) -> Iterator[tuple[os.DirEntry, int, int, int]]:
+def audio_files(path: str) -> Iterator[tuple[os.DirEntry, int, int, int]]:
     """The audio files of a folder, with the values of `NUMBERS`."""
     with os.scandir(path) as entries:
         for entry in entries:

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from speaker_count.data import corpus, mixing, pool_builder, sources
+from speaker_count.data import corpus, mixing, pool_builder, sounds, sources
 from speaker_count.data import pool as pools
 from speaker_count.data.clips import Clips, MixedClips
 from speaker_count.data.loader import ClipLoader
 from speaker_count.data.pool import Pool
+from speaker_count.data.sounds import GENERATED
 from speaker_count.data.verification import Verification
 from speaker_count.data.wav_folder import WavClips, WavFolder
 from speaker_count.errors import UserError, check_number
@@ -47,6 +48,7 @@ class ClipDataModule(pl.LightningDataModule):
     Attributes:
         source: the source.
         clips: the clips of each split, after `setup`.
+        sounds: the recorded ones that clips are varied with, after `setup`.
 
     Raises:
         UserError: a value is of the wrong kind or out of range.
@@ -91,6 +93,7 @@ class ClipDataModule(pl.LightningDataModule):
         self._built: Path | None = None
         self._pool: Pool | WavFolder | None = None
         self._verification: Verification | None = None
+        self.sounds = GENERATED
 
     @property
     def root(self) -> Path:
@@ -138,7 +141,8 @@ class ClipDataModule(pl.LightningDataModule):
         known = {key: data[key] for key in own if key in data} | sources.arguments_of_run(data)
         of_mix = {name: mix[name] for name in inspect.signature(mixing.Mix).parameters if name in mix}
         try:
-            return cls(**known, root=root, cache=cache, pool=found, mix=mixing.Mix(**of_mix))
+            drawn = mixing.Mix(**sounds.with_pools(of_mix, data, cache))
+            return cls(**known, root=root, cache=cache, pool=found, mix=drawn)
         except (TypeError, ValueError) as error:
             raise UserError(f"the run's data or mix cannot be built: {error}") from error
 
@@ -186,7 +190,11 @@ class ClipDataModule(pl.LightningDataModule):
         if unknown:
             others = "all of them" if unknown == len(pool.sexes) else f"{unknown} of {len(pool.sexes)}"
             log.info("speakers of unknown sex, who are drawn evenly from all speakers: %s", others)
+        if self.mix.augment is not None:
+            self.sounds = sounds.opened(self.mix.augment.roots(), self.cache, self.sample_rate)
         self._pool, self.clips = pool, {split: self._clips(pool, split) for split in SPLITS}
+        if self.sounds.responses is not None:
+            sounds.log_cut(self.sounds.responses, self.clips["train"].samples)
 
     def check_divides(self, ranks: int) -> None:
         """Check that all ranks get equally many clips of every training batch, and some clips of every split.
@@ -215,7 +223,7 @@ class ClipDataModule(pl.LightningDataModule):
         if isinstance(self.pool, WavFolder):  # whose clips are verified when they are read
             yield
             return
-        verification = self._verification = Verification(self.pool)
+        verification = self._verification = Verification(self.pool, *dict(self.sounds.opened()).values())
         verification.start()
         yield
         verification.join()
@@ -232,11 +240,15 @@ class ClipDataModule(pl.LightningDataModule):
         return {split: clips.speakers for split, clips in self.clips.items()}
 
     def described(self) -> dict[str, Any]:
-        """What is known after `setup`, as a result's `data` has it: `speakers`, `corpus_sha256`, `samples_sha256`."""
+        """What is known after `setup`, as a result's `data` has it: `speakers`, `corpus_sha256`, `samples_sha256`, and
+        where clips are varied with recorded sounds `sounds`, with the hashes of each of their pools.
+        """
+        recorded = self.sounds.described()
         return {
             "speakers": self.speakers(),
             "corpus_sha256": self.pool.sha256,
             "samples_sha256": self.pool.samples_sha256,
+            **({"sounds": recorded} if recorded else {}),
         }
 
     def train_dataloader(self) -> ClipLoader:
@@ -271,7 +283,7 @@ class ClipDataModule(pl.LightningDataModule):
         )
 
     def _clips(self, pool: Pool, split: str) -> MixedClips:
-        clips = MixedClips(pool, split, self.mix)
+        clips = MixedClips(pool, split, self.mix, self.sounds)
         if clips.samples < 1:
             raise UserError(f"mix.clip_seconds={self.mix.clip_seconds}: a clip needs at least one sample")
         where = f"the {split} split of data={self.name} ({self.root})"

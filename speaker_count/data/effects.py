@@ -96,6 +96,39 @@ def noise(number: int, tilt: float, samples: int) -> np.ndarray:
     return scaled
 
 
+def recorded_noise(sound: np.ndarray, start: int, samples: int) -> np.ndarray:
+    """A piece of a recording, scaled to an RMS of 1, `(samples,)` float32; a piece without sound stays so.
+
+    Args:
+        sound: `(frames,)` int16; one that is shorter than the piece is repeated.
+        start: of the piece, in samples.
+    """
+    piece = sound[start : start + samples]
+    if len(piece) < samples:
+        piece = np.resize(np.concatenate([sound[start:], sound[:start]]), samples)
+    noise: np.ndarray = piece.astype(np.float32)
+    noise /= np.float32(rms(noise) or 1)
+    return noise
+
+
+def recorded_response(sound: np.ndarray, samples: int) -> np.ndarray:
+    """The response of a room, as `room_response` makes it: without the direct sound, for voices of `samples`.
+
+    The response begins with its strongest sample, so that voices stay where they are in time, and has an energy of 1,
+    so that they stay as loud. One without sound is no room.
+
+    Args:
+        sound: `(frames,)` int16.
+    """
+    begin = int(np.abs(sound.astype(np.int32)).argmax())
+    response: np.ndarray = sound[begin : begin + samples].astype(np.float32)
+    energy = float(np.dot(response, response))
+    if energy:
+        response /= np.float32(energy**0.5)
+    response[0] -= bool(energy)
+    return response
+
+
 def limit_band(clip: np.ndarray, low: float, high: float, rate: int) -> np.ndarray:
     """A clip without what lies below `low` and above `high` Hz, `(samples,)` float32."""
     size = scipy.fft.next_fast_len(len(clip), real=True)

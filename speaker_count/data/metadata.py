@@ -13,6 +13,7 @@ from speaker_count import files
 from speaker_count.data.mixing import Mix
 from speaker_count.data.planning import Plan
 from speaker_count.data.pool import Speech
+from speaker_count.data.sounds import GENERATED, Sounds
 from speaker_count.labels import SEXES, UNKNOWN
 
 COLUMNS = pa.schema(  # those that are read back
@@ -42,7 +43,13 @@ def file_names(split: str) -> tuple[str, str]:
 
 
 def of_plan(
-    pool: Speech, split: str, counts: Sequence[int], plan: Plan, clipped: np.ndarray, sha256: Sequence[str]
+    pool: Speech,
+    split: str,
+    counts: Sequence[int],
+    plan: Plan,
+    clipped: np.ndarray,
+    sha256: Sequence[str],
+    sounds: Sounds = GENERATED,
 ) -> pa.Table:
     """Where clips come from, one row per clip: the paper's columns (with capitals), and ours.
 
@@ -57,13 +64,15 @@ def of_plan(
         plan: with the scale that rendering used.
         clipped: `(clips,)` int64.
         sha256: of each clip's file.
+        sounds: those that the plan was drawn with; their columns hold the names of files.
     """
     women, men, unknown = ((plan.sexes == sex).sum(axis=1) for sex in range(len(SEXES)))
     heard = np.arange(plan.speakers.shape[1]) < plan.count[:, None]
     offsets = np.concatenate([[0], np.cumsum(plan.count)]).astype(np.int32)
 
-    def voices(values: np.ndarray) -> pa.Array:
-        return pa.ListArray.from_arrays(offsets, pa.array(values[heard]))
+    def voices(values: np.ndarray, unknown: np.ndarray | None = None) -> pa.Array:
+        mask = None if unknown is None else unknown[heard]
+        return pa.ListArray.from_arrays(offsets, pa.array(values[heard], mask=mask))
 
     in_order = (("M", pa.array(men)), ("F", pa.array(women)), (UNKNOWN, pa.array(unknown)))
     letters = [np.array(SEXES)[row[:count]] for row, count in zip(plan.sexes, plan.count.tolist(), strict=True)]
@@ -81,22 +90,26 @@ def of_plan(
         "activity": voices(plan.activity),
         "gains": voices(plan.gains),
         "scale": plan.scale,
-        **_varied(pool, plan, voices),
+        **_varied(pool, plan, voices, sounds),
         "clipped": clipped,
         "sha256": sha256,
     }
     return pa.table(columns)
 
 
-def _varied(pool: Speech, plan: Plan, voices: Callable[[np.ndarray], pa.Array]) -> dict[str, Any]:
+def _varied(pool: Speech, plan: Plan, voices: Callable[..., pa.Array], sounds: Sounds) -> dict[str, Any]:
     """The columns of `augmentation.Effects`, and where pauses come from, of clips that have them."""
     columns: dict[str, Any] = {}
-    if plan.effects is not None:
-        for name, values in vars(plan.effects).items():
-            if values.ndim == 3:
-                columns |= {f"{name}_{n}": voices(values[..., n]) for n in range(values.shape[2])}
-            else:
-                columns[name] = voices(values) if values.ndim == 2 else values
+    files = {"noise_file": sounds.noise, "response_file": sounds.responses}
+    for name, values in [] if plan.effects is None else plan.effects.columns():
+        named = files.get(name)
+        silent = None if named is None else values < 0
+        if named is not None:
+            values = named.utterances[values].astype(object)
+        if values.ndim == 3:
+            columns |= {f"{name}_{n}": voices(values[..., n]) for n in range(values.shape[2])}
+        else:
+            columns[name] = voices(values, silent) if values.ndim == 2 else pa.array(values, mask=silent)
     if plan.pause is not None:
         utterances, starts, lengths = plan.pause.T
         names = pool.utterances[utterances].astype(object)

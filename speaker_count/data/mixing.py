@@ -14,6 +14,7 @@ from speaker_count.data import pauses
 from speaker_count.data.augmentation import Augment
 from speaker_count.data.planning import Plan
 from speaker_count.data.pool import Pool
+from speaker_count.data.sounds import GENERATED, Sounds
 from speaker_count.errors import UserError, check_number
 from speaker_count.labels import FULL_SCALE, SPLITS
 
@@ -107,16 +108,19 @@ class Mixture(NamedTuple):
     scale: np.ndarray
 
 
-def mix(pool: Pool, plan: Plan) -> Mixture:
+def mix(pool: Pool, plan: Plan, sounds: Sounds = GENERATED) -> Mixture:
     """Render a plan: `rint(scale * sum(gain_i * x_i) / n)`, voices in plan order, ties to even.
 
     Gains and scale of 1 leave sums of integers, which float32 holds exactly. Effects change voices before the sum and
     the clip after it.
+
+    Args:
+        sounds: those that the plan was drawn with.
     """
     if plan.effects is not None:
         from speaker_count.data import varied  # takes a third of a second to import, which most runs need not wait
 
-        return Mixture(*varied.render(pool, plan))
+        return Mixture(*varied.render(pool, plan, sounds))
     clips = np.empty((len(plan), plan.samples), np.int16)
     clipped = np.zeros(len(plan), np.int64)
     scale = plan.scale.copy()
@@ -164,13 +168,13 @@ def _scale(total: np.ndarray, count: int, level: float) -> float:
     return float(np.float32(level * count / (energy / len(total)) ** 0.5)) if energy else 1.0
 
 
-def sources(pool: Pool, plan: Plan) -> list[np.ndarray]:
+def sources(pool: Pool, plan: Plan, sounds: Sounds = GENERATED) -> list[np.ndarray]:
     """Each clip's voices as the clip holds them, `(count, samples)` int16: apart from rounding, they add up to it.
     Those of a clip that varies are without room, noise, band limit and codec.
     """
     from speaker_count.data import varied  # as in `mix`
 
-    scale = mix(pool, plan).scale
+    scale = mix(pool, plan, sounds).scale
     rendered = []
     for row, count in enumerate(plan.count.tolist()):
         heard = np.rint(varied.voices(pool, plan, row) * (scale[row] / np.float32(max(count, 1))))

@@ -14,6 +14,7 @@ from speaker_count.data.augmentation import Augment, Effects
 from speaker_count.data.pauses import NO_PAUSE, Pauses
 from speaker_count.data.pool import Pool
 from speaker_count.data.roster import Roster
+from speaker_count.data.sounds import GENERATED, Sounds
 from speaker_count.labels import FULL_SCALE, SEXES, UNKNOWN
 
 GAIN_STEPS = 100  # gains are drawn in hundredths of a decibel
@@ -80,6 +81,7 @@ def plan(
     gain_db: Sequence[float] | None = None,
     level_db: float | None = None,
     augment: Augment | None = None,
+    sounds: Sounds = GENERATED,
     pauses: Pauses | None = None,
     activity: bool = True,
 ) -> Plan:
@@ -97,6 +99,7 @@ def plan(
         counts, gain_db, level_db: as in `Mix`.
         samples: length of a clip.
         augment: of this split; None: its clips do not vary.
+        sounds: recorded ones that clips are varied with.
         pauses: of this split; needed if there are clips without a speaker.
         activity: look up how active each crop is. It costs two reads at random places per voice, and rendering does not
             need it.
@@ -116,7 +119,7 @@ def plan(
     if augment is None:
         effects, level = None, level_db
     else:
-        effects, level = augmentation.draw(augment, stream, index, shape[1], level_db), None
+        effects, level = augmentation.draw(augment, stream, index, shape[1], level_db, samples, sounds), None
 
     heard = np.arange(shape[1]) < count[:, None]
     active = pool.active_share(utterances, starts, samples) if activity else np.full(shape, np.nan, np.float32)

@@ -157,6 +157,11 @@ class Pool:
     def __reduce__(self) -> tuple[Any, ...]:
         return Pool, (self.path,)
 
+    def read(self, utterance: int) -> np.ndarray:
+        """The samples of an utterance, `(frames,)` int16, by its row."""
+        begin = self.offsets[utterance]
+        return self.samples[begin : begin + self.frames[utterance]]
+
     def active_share(self, utterances: np.ndarray, starts: np.ndarray, samples: int) -> np.ndarray:
         """The share of each crop in which its speaker is active, from 0 to 1, in the shape of `utterances`, float32.
 

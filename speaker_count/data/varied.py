@@ -3,13 +3,18 @@
 import numpy as np
 
 from speaker_count.data import augmentation, effects, pauses
+from speaker_count.data.augmentation import Effects
 from speaker_count.data.planning import Plan
 from speaker_count.data.pool import Pool
+from speaker_count.data.sounds import Sounds
 from speaker_count.labels import FULL_SCALE
 
 
-def render(pool: Pool, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def render(pool: Pool, plan: Plan, sounds: Sounds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each voice at its speed and in its room, then the clip with noise, limited band, level and quantisation.
+
+    Args:
+        sounds: those that the plan was drawn with.
 
     Returns:
         Clips, clipped samples and scale, as in `mixing.Mixture`.
@@ -20,10 +25,9 @@ def render(pool: Pool, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     clipped = np.zeros(len(plan), np.int64)
     scale = np.ones(len(plan), np.float32)
     for row in range(len(plan)):
-        clip = _mean_of_voices(pool, plan, row)
+        clip = _mean_of_voices(pool, plan, row, sounds)
         if done.noise[row]:
-            loudness = np.float32((effects.rms(clip) or 1.0) * done.noise[row])
-            clip += loudness * effects.noise(int(done.noise_start[row]), float(done.tilt[row]), samples)
+            clip += np.float32((effects.rms(clip) or 1.0) * done.noise[row]) * _noise(done, row, samples, sounds)
         if done.high[row]:
             clip = effects.limit_band(clip, float(done.low[row]), float(done.high[row]), pool.sample_rate)
         if not np.isnan(done.level[row]):
@@ -38,22 +42,40 @@ def render(pool: Pool, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return clips, clipped, scale
 
 
-def _mean_of_voices(pool: Pool, plan: Plan, row: int) -> np.ndarray:
+def _noise(done: Effects, row: int, samples: int, sounds: Sounds) -> np.ndarray:
+    """A clip's noise, of RMS 1, `(samples,)` float32."""
+    start = int(done.noise_start[row])
+    if done.noise_file is None:
+        return effects.noise(start, float(done.tilt[row]), samples)
+    assert sounds.noise is not None
+    return effects.recorded_noise(sounds.noise.read(int(done.noise_file[row])), start, samples)
+
+
+def _mean_of_voices(pool: Pool, plan: Plan, row: int, sounds: Sounds) -> np.ndarray:
     """The mean of a clip's voices, each in its room, `(samples,)` float32; without a speaker, its pause."""
-    assert plan.effects is not None
-    count, done = int(plan.count[row]), plan.effects
+    count = int(plan.count[row])
     if not count:
         return pauses.repeated(pool, plan.pause, row, plan.samples).astype(np.float32)
-    spoken, seconds = voices(pool, plan, row), float(done.reverberation[row])
-    total = spoken.sum(axis=0)
-    if seconds:
-        numbers, direct = done.response[row, :count].tolist(), done.direct[row, :count].tolist()
-        places = zip(numbers, direct, strict=True)
-        total = effects.in_room(
-            spoken, [effects.room_response(number, seconds, near, pool.sample_rate) for number, near in places]
-        )
+    spoken = voices(pool, plan, row)
+    responses = _responses(plan, row, pool.sample_rate, sounds)
+    total = effects.in_room(spoken, responses) if responses else spoken.sum(axis=0)
     mean: np.ndarray = total / np.float32(count)
     return mean
+
+
+def _responses(plan: Plan, row: int, sample_rate: int, sounds: Sounds) -> list[np.ndarray]:
+    """The room response of each voice of a clip, without its direct sound; empty: no room."""
+    assert plan.effects is not None
+    count, done = int(plan.count[row]), plan.effects
+    if done.response_file is not None:
+        files = done.response_file[row, :count].tolist()
+        assert sounds.responses is not None
+        pool = sounds.responses
+        return [effects.recorded_response(pool.read(file), plan.samples) for file in files if file >= 0]
+    seconds = float(done.reverberation[row])
+    numbers, direct = done.response[row, :count].tolist(), done.direct[row, :count].tolist()
+    places = zip(numbers, direct, strict=True) if seconds else ()
+    return [effects.room_response(number, seconds, near, sample_rate) for number, near in places]
 
 
 def voices(pool: Pool, plan: Plan, row: int) -> np.ndarray:

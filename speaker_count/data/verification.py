@@ -1,4 +1,4 @@
-"""Verify a pool while its speech is used."""
+"""Verify pools while their sound is used."""
 
 import threading
 
@@ -7,17 +7,18 @@ from speaker_count.errors import UserError
 
 
 class Verification(threading.Thread):
-    """Verifies a pool; a daemon, so that a command that ends does not wait for it."""
+    """Verifies pools; a daemon, so that a command that ends does not wait for it."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, *pools: Pool) -> None:
         super().__init__(name="verify", daemon=True)
-        self._pool = pool
+        self._pools = pools
         self._problem: Exception | None = None
 
     def run(self) -> None:
-        """Read the whole pool, unless it was verified before."""
+        """Read the whole pools, unless they were verified before."""
         try:
-            self._pool.verify()
+            for pool in self._pools:
+                pool.verify()
         except (OSError, UserError) as error:
             self._problem = error
 

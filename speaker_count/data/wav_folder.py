@@ -25,6 +25,7 @@ from speaker_count.data import metadata
 from speaker_count.data.clips import Clips
 from speaker_count.data.mixing import Mix
 from speaker_count.data.planning import Plan
+from speaker_count.data.sounds import ROOTS
 from speaker_count.errors import UserError
 from speaker_count.labels import SPLITS
 
@@ -56,8 +57,10 @@ def wav_header(samples: int, sample_rate: int) -> bytes:
 
 
 def choices(mix: Mix, sample_rate: int) -> dict[str, Any]:
-    """The values that determine the clips of a corpus, by the keys of their overrides."""
+    """The values that determine the clips of a corpus and of recorded sounds, by the keys of their overrides."""
     values = dataclasses.asdict(mix)
+    if mix.augment is not None:
+        values["augment"] = {key: value for key, value in values["augment"].items() if key not in ROOTS.values()}
     values |= {f"clips.{split}": values["clips"][split] for split in SPLITS}
     del values["name"], values["clips"]
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

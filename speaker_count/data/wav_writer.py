@@ -47,6 +47,7 @@ def write(datamodule: ClipDataModule, folder: Path, arguments: Sequence[str], wo
         "data": datamodule.name,
         "synthetic": datamodule.source.synthetic,
         "corpus_sha256": datamodule.pool.sha256,
+        "sounds": datamodule.sounds.described(),
         "speakers": datamodule.speakers(),
         "sample_rate": datamodule.sample_rate,
         "mix": asdict(datamodule.mix),
@@ -79,7 +80,7 @@ def _write_split(datamodule: ClipDataModule, split: str, folder: Path, workers: 
     header = wav_folder.wav_header(clips.samples, datamodule.sample_rate)
 
     def write_some(some: Plan) -> tuple[np.ndarray, np.ndarray, list[str], int]:
-        rendered, clipped, scale = mixing.mix(clips.pool, some)
+        rendered, clipped, scale = mixing.mix(clips.pool, some, clips.sounds)
         sha256, written = [], 0
         for index, samples in zip(some.index.tolist(), rendered.astype("<i2", copy=False), strict=True):
             content = header + samples.tobytes()
@@ -95,7 +96,7 @@ def _write_split(datamodule: ClipDataModule, split: str, folder: Path, workers: 
     scale, clipped, sha256, written = zip(*done, strict=True)
     plan = replace(plan, scale=np.concatenate(scale))
     digests = list(itertools.chain.from_iterable(sha256))
-    table = metadata.of_plan(clips.pool, split, clips.mix.counts, plan, np.concatenate(clipped), digests)
+    table = metadata.of_plan(clips.pool, split, clips.mix.counts, plan, np.concatenate(clipped), digests, clips.sounds)
     return table, sum(written)
 
 
@@ -116,8 +117,9 @@ def _compare(folder: Path, datamodule: ClipDataModule) -> None:
     """Check that the clips of a folder are those of the DataModule."""
     description = wav_folder.read_description(folder)
     held = wav_folder.choices(description["mix"], description["sample_rate"])
-    held["corpus"] = description["corpus_sha256"]
-    wanted = {"corpus": datamodule.pool.sha256, **wav_folder.choices(datamodule.mix, datamodule.sample_rate)}
+    held |= {"corpus": description["corpus_sha256"], "sounds": description.get("sounds", {})}
+    wanted = {"corpus": datamodule.pool.sha256, "sounds": datamodule.sounds.described()}
+    wanted |= wav_folder.choices(datamodule.mix, datamodule.sample_rate)
     differences = [f"{key} is {held[key]}, not {value}" for key, value in wanted.items() if value != held[key]]
     if differences:
         raise UserError(f"{folder} holds other clips: {', '.join(differences)}; name another folder with out=DIR")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from speaker_count import files
 from speaker_count.compose import compose_like, recipe
-from speaker_count.data import corpus, pool
+from speaker_count.data import corpus, pool, sounds
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.errors import UserError, printable
 from speaker_count.results import checks, ensemble, record
@@ -61,7 +61,7 @@ def evaluate(run_dir: Path, overrides: Sequence[str], config_dir: str | None, al
     ranks = ddp.count_ranks(config.trainer)
     keys = {override.partition("=")[0].lstrip("+~") for override in overrides}
     named = keys.intersection(SPEECH)
-    made = _with_speech(made, result, named)
+    made = _with_sounds(_with_speech(made, result, named), result, keys)
     data = made.data()
     data.check_divides(ranks)
     data.setup()
@@ -148,6 +148,24 @@ def _with_speech(made: Recipe, result: RunResult, named: Collection[str]) -> Rec
             raise UserError(f"the run used its own data.utterance_list={listed}: give data.utterance_list=FILE, too")
         data["utterance_list"] = listed
     return replace(made, values={**made.values, "data": data})
+
+
+def _with_sounds(made: Recipe, result: RunResult, keys: Collection[str]) -> Recipe:
+    """The recipe with the recorded sounds of the run's own mix, where it varies test clips with them.
+
+    Args:
+        keys: those that the user overrides.
+
+    Raises:
+        UserError: they are not among the user's pools.
+    """
+    mix = made.values["mix"]
+    own = "mix" not in keys and "test" in (mix.get("augment") or {}).get("splits", ())
+    if not own or {*run_folder.SOUND_ROOTS} & {*keys}:
+        return made
+    return replace(
+        made, values={**made.values, "mix": sounds.with_pools(mix, result.data, made.values["data"]["cache"])}
+    )
 
 
 def _path(made: Recipe, data: ClipDataModule, result: RunResult, run_dir: Path) -> Path:

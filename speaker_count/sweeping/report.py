@@ -78,9 +78,9 @@ def facts_of(datamodule: ClipDataModule) -> sections.Facts:
     """Facts about the clips that need the corpus; `show` adds the clips that the page shows."""
     test = datamodule.clips["test"].plan()
     first = datamodule.clips["train"].plan(0, 1)
-    row = metadata.of_plan(datamodule.pool, "train", datamodule.mix.counts, first, np.zeros(1, int), [""]).to_pylist()[
-        0
-    ]
+    (row,) = metadata.of_plan(
+        datamodule.pool, "train", datamodule.mix.counts, first, np.zeros(1, int), [""], datamodule.sounds
+    ).to_pylist()
     row = {name: value for name, value in row.items() if name not in ("clipped", "sha256")}
     examples = {}
     for name, split, count, caption in (

@@ -81,7 +81,7 @@ def check_metric(values: Mapping[str, Any]) -> None:
 
 def claim(recipe: Recipe, data: ClipDataModule, path: Path) -> RunFolder:
     """The folder of a run, to be claimed."""
-    identity = run_folder.identity(masked(recipe.values), recipe.choices, data.pool)
+    identity = run_folder.identity(masked(recipe.values), recipe.choices, data.pool, data.sounds.opened())
     return RunFolder(path, identity, recipe.values["force"])
 
 

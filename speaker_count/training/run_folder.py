@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ import filelock
 
 from speaker_count import files
 from speaker_count.data.pool import Speech
+from speaker_count.data.sounds import ROOTS
 from speaker_count.errors import DivergedError, UserError
 from speaker_count.results.record import DIVERGED, RunResult, is_finished
 
 log = logging.getLogger(__name__)
 
 SCHEMA = 2  # of an identity; 0.1.0 wrote none
+SOUND_ROOTS = tuple(f"mix.augment.{key}" for key in ROOTS.values())
 # what changes where and how a run is computed, shown or logged, but not what comes out
 OUTSIDE = (
     "force",
@@ -37,6 +39,7 @@ OUTSIDE = (
     "data.seed",  # as the run's
     "data.evaluate_train",  # as the run's
     "data.workers",
+    *SOUND_ROOTS,  # recorded sounds are named by their content, too
     "trainer._target_",
     "trainer.accelerator",
     "trainer.devices",
@@ -48,6 +51,7 @@ OUTSIDE = (
     "trainer.strategy",
 )
 ELSEWHERE = "name another folder (hydra.run.dir=, hydra.sweep.dir=), or give force=true, which moves it aside"
+QUOTES = "\"'"  # around a path in an override
 MOST_LETTERS = 60  # of a corpus's name in those of folders
 NAMED = ("data", "mix", "model", "experiment", "seed")  # they are in the folder's name
 
@@ -78,8 +82,18 @@ def epochs_done(folder: Path) -> int:
 
 
 def changes(overrides: Sequence[str]) -> list[str]:
-    """The overrides that make another run and that the folder's name does not show otherwise, sorted."""
-    return sorted(override for override in overrides if not is_outside(key := _key_of(override)) and key not in NAMED)
+    """The overrides that make another run and that the folder's name does not show otherwise, sorted.
+
+    One that names a folder of sounds has the folder's name only: where it lies makes no other run.
+    """
+    changed = []
+    for override in overrides:
+        key, root = _key_of(override), override.partition("=")[2]
+        if key in SOUND_ROOTS and root not in ("", "null"):
+            changed.append(f"{key}={own_name(root.strip(QUOTES)).lstrip('-')}")
+        elif not is_outside(key) and key not in NAMED:
+            changed.append(override)
+    return sorted(changed)
 
 
 def _key_of(override: str) -> str:
@@ -115,7 +129,9 @@ def is_outside(key: str) -> bool:
     return any(key == outside or key.startswith((f"{outside}.", f"{outside}/")) for outside in OUTSIDE)
 
 
-def identity(config: Mapping[str, Any], choices: Mapping[str, str], speech: Speech) -> dict[str, Any]:
+def identity(
+    config: Mapping[str, Any], choices: Mapping[str, str], speech: Speech, sounds: Iterable[tuple[str, Speech]] = ()
+) -> dict[str, Any]:
     """What a run is, as dotted keys and plain values: two runs with equal identities give equal results.
 
     A key whose value is None is left out: a choice that is not made is no part of what a run is.
@@ -124,10 +140,14 @@ def identity(config: Mapping[str, Any], choices: Mapping[str, str], speech: Spee
         config: the resolved config, plain.
         choices: of the groups `data`, `mix` and `model`.
         speech: named by its content, wherever its files are.
+        sounds: recorded ones that clips are varied with, likewise, by their names.
     """
     values = {key: value for key, value in leaves(config) if value is not None and not is_outside(key)}
     names = {group: choices[group] for group in ("data", "mix", "model")}
-    return {"schema": SCHEMA, **names, "corpus": speech.sha256, "samples": speech.samples_sha256, **values}
+    content = {"corpus": speech.sha256, "samples": speech.samples_sha256}
+    for name, pool in sounds:
+        content |= {name: pool.sha256, f"{name}_samples": pool.samples_sha256}
+    return {"schema": SCHEMA, **names, **content, **values}
 
 
 def read_identity(folder: Path) -> dict[str, Any]:
