@@ -41,11 +41,12 @@ WAY = [
     "corpus",
     "tree",
     "manifest",
-    "sources",
     "activity",
     "headers",
     "decoding",
     "pool",
+    "libricount",
+    "sources",
     "pool_builder",
     "sounds",
     "verification",
@@ -54,7 +55,19 @@ WAY = [
     "effects",
     "augmentation",
 ]
-WAY += ["planning", "varied", "mixing", "clips", "loader", "metadata", "wav_folder", "datamodule", "wav_writer"]
+WAY += [
+    "planning",
+    "varied",
+    "mixing",
+    "clips",
+    "libricount_clips",
+    "sufficient",
+    "loader",
+    "metadata",
+    "wav_folder",
+    "datamodule",
+    "wav_writer",
+]
 
 
 def imported(path: Path, package: str) -> Iterator[str]:

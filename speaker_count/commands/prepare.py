@@ -33,7 +33,9 @@ def main() -> None:
     pool.verify(again=True)
     data.setup()
     for split, clips in data.clips.items():
-        assert isinstance(clips, MixedClips)
+        if not isinstance(clips, MixedClips):
+            print(f"{split:10} {len(clips):6} recordings with {clips.speakers} speakers")
+            continue
         women, men, unknown = clips.roster.of_sex
         others = f", {unknown} of unknown sex" if unknown else ""
         utterances = clips.roster.utterances

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from speaker_count.data import corpus, mixing, pool_builder, sounds, sources
+from speaker_count.data import corpus, mixing, pool_builder, sounds, sources, sufficient
 from speaker_count.data import pool as pools
-from speaker_count.data.clips import Clips, MixedClips
+from speaker_count.data.clips import Clips
+from speaker_count.data.libricount import LibriCountFolder
+from speaker_count.data.libricount_clips import LibriCountClips
 from speaker_count.data.loader import ClipLoader
 from speaker_count.data.pool import Pool
 from speaker_count.data.sounds import GENERATED
@@ -91,7 +93,7 @@ class ClipDataModule(pl.LightningDataModule):
         self.workers = workers
         self._given = None if pool is None else Path(pool)
         self._built: Path | None = None
-        self._pool: Pool | WavFolder | None = None
+        self._pool: Pool | WavFolder | LibriCountFolder | None = None
         self._verification: Verification | None = None
         self.sounds = GENERATED
 
@@ -106,7 +108,7 @@ class ClipDataModule(pl.LightningDataModule):
         return isinstance(self.source, sources.ClipFiles)
 
     @property
-    def pool(self) -> Pool | WavFolder:
+    def pool(self) -> Pool | WavFolder | LibriCountFolder:
         """The speech that the clips are made of, after `setup`."""
         if self._pool is None:
             raise RuntimeError("ClipDataModule.setup() opens the pool: call it first")
@@ -186,13 +188,19 @@ class ClipDataModule(pl.LightningDataModule):
         pool = Pool(self.prepare_data())
         if pool.damaged:
             log.warning("left out: %d damaged utterances, listed in %s", len(pool.damaged), pool.path / "pool.json")
+        if self.source.only_tests:
+            files = LibriCountFolder(pool, self.root)
+            self._pool, self.clips = files, {split: LibriCountClips(files, split, self.mix) for split in SPLITS}
+            return
         unknown = (pool.sexes == SEXES.index(UNKNOWN)).sum()
         if unknown:
             others = "all of them" if unknown == len(pool.sexes) else f"{unknown} of {len(pool.sexes)}"
             log.info("speakers of unknown sex, who are drawn evenly from all speakers: %s", others)
         if self.mix.augment is not None:
             self.sounds = sounds.opened(self.mix.augment.roots(), self.cache, self.sample_rate)
-        self._pool, self.clips = pool, {split: self._clips(pool, split) for split in SPLITS}
+        name = f"data={self.name} ({self.root})"
+        self.clips = {split: sufficient.clips(pool, split, self.mix, self.sounds, name) for split in SPLITS}
+        self._pool = pool
         if self.sounds.responses is not None:
             sounds.log_cut(self.sounds.responses, self.clips["train"].samples)
 
@@ -213,6 +221,24 @@ class ClipDataModule(pl.LightningDataModule):
                     f"multiple of {ranks}"
                 )
 
+    def check_trains(self) -> None:
+        """Check that a net can be trained on the clips.
+
+        Raises:
+            UserError: they are for test alone.
+        """
+        if self.source.only_tests:
+            raise UserError(
+                f"data={self.name} holds clips for test alone: train on another corpus, and give `speaker-count "
+                f"evaluate RUN_DIR data={self.name} data.root={self.root}`"
+            )
+
+    @property
+    def other_counts(self) -> list[int]:
+        """The counts of recordings that are left out because the mix does not have them, after `setup`."""
+        test = self.clips["test"]
+        return test.other_counts if isinstance(test, LibriCountClips) else []
+
     @contextlib.contextmanager
     def verified(self) -> Iterator[None]:
         """Verify the decoded speech in the background, while it is used.
@@ -223,7 +249,8 @@ class ClipDataModule(pl.LightningDataModule):
         if isinstance(self.pool, WavFolder):  # whose clips are verified when they are read
             yield
             return
-        verification = self._verification = Verification(self.pool, *dict(self.sounds.opened()).values())
+        speech = self.pool.pool if isinstance(self.pool, LibriCountFolder) else self.pool
+        verification = self._verification = Verification(speech, *dict(self.sounds.opened()).values())
         verification.start()
         yield
         verification.join()
@@ -281,28 +308,3 @@ class ClipDataModule(pl.LightningDataModule):
             frame_seconds=frame_seconds,
             workers=workers if split == "train" else 0,
         )
-
-    def _clips(self, pool: Pool, split: str) -> MixedClips:
-        clips = MixedClips(pool, split, self.mix, self.sounds)
-        if clips.samples < 1:
-            raise UserError(f"mix.clip_seconds={self.mix.clip_seconds}: a clip needs at least one sample")
-        where = f"the {split} split of data={self.name} ({self.root})"
-        frames = pool.frames[pool.splits[pool.speaker] == SPLITS.index(split)]
-        if len(frames) and frames.max() < clips.crop:
-            faster = f" (at mix.augment.speed, {clips.crop / self.sample_rate:.2f} s)" if clips.augment else ""
-            raise UserError(
-                f"mix.clip_seconds={self.mix.clip_seconds}{faster} is longer than every utterance of {where}; "
-                f"the longest has {frames.max() / self.sample_rate:.2f} s"
-            )
-        most = max(self.mix.counts)
-        if len(clips.roster.speakers) < most:
-            raise UserError(
-                f"{where} has {len(clips.roster.speakers)} speakers with {self.mix.clip_seconds} s of speech"
-                + (f", {self.mix.min_active:.0%} of it active (mix.min_active)" if self.mix.min_active else "")
-                + f", but mix.counts asks for {most} at a time: use a corpus with more speakers, or smaller mix.counts"
-            )
-        *known, unknown = clips.roster.of_sex.tolist()
-        for sex, number in zip(SEXES, known, strict=False):
-            if number < most and unknown < len(clips.roster.speakers):
-                log.warning("%s has %d speakers of sex %s: its clips are not balanced by sex", where, number, sex)
-        return clips

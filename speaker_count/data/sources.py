@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from speaker_count.data import corpus, download, manifest
+from speaker_count.data import corpus, download, libricount, manifest
 from speaker_count.data.corpus import Corpus
 from speaker_count.errors import UserError, check_list, check_number
 from speaker_count.labels import SPLITS
@@ -24,11 +24,13 @@ class Source(ABC):
         root: the folder or the file that holds or names the speech.
         needs: what `root` is, for messages.
         synthetic: whether a synthesiser speaks.
+        only_tests: whether its clips are for test alone.
     """
 
     root: Path
     needs: ClassVar[str]
     synthetic: ClassVar[bool] = False
+    only_tests: ClassVar[bool] = False
 
     @abstractmethod
     def index(self) -> Corpus:
@@ -165,12 +167,29 @@ class ClipFiles(Source):
         raise UserError(f"{self.root} holds mixed clips, not a corpus")
 
 
+@dataclass(frozen=True)
+class LibriCount(Source):
+    """LibriCount's recordings, which are mixed already, for test.
+
+    Args:
+        root: `LibriCount10-0dB`, or a folder that holds it.
+    """
+
+    needs: ClassVar[str] = "DIR, the folder of LibriCount's recordings"
+    only_tests: ClassVar[bool] = True
+
+    def index(self) -> Corpus:
+        """As in `libricount.index`."""
+        return libricount.index(self.root)
+
+
 SOURCES: Mapping[str, type[Source]] = {
     "librispeech": LibriSpeech,
     "folder": Folder,
     "manifest": Manifest,
     "demo": Demo,
     "clips": ClipFiles,
+    "libricount": LibriCount,
 }
 # what a run's folder may say of its speech; where that is, and how much of it to make, it may not
 OF_RUNS = ("train_subsets", "validation_subsets", "test_subsets", "utterance_list")

@@ -65,6 +65,12 @@ def evaluate(run_dir: Path, overrides: Sequence[str], config_dir: str | None, al
     data = made.data()
     data.check_divides(ranks)
     data.setup()
+    if data.other_counts and "mix.counts" not in keys:
+        others, own = (",".join(map(str, counts)) for counts in (data.other_counts, result.counts))
+        raise UserError(
+            f"data={data.name} also has clips of {others} speakers, which the net does not distinguish: "
+            f"mix.counts=[{own}] evaluates it on the others alone"
+        )
     if not named and not pool.is_speech_of(data.pool, result.data):
         raise UserError(
             f"{data.root} does not hold the run's speech: name its folder with data.root=DIR, or other speech with "
