@@ -52,6 +52,7 @@ WAY = [
     "verification",
     "pauses",
     "roster",
+    "speed",
     "effects",
     "augmentation",
 ]

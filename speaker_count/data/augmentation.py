@@ -12,10 +12,10 @@ import numpy as np
 from speaker_count.data import draws
 from speaker_count.data.pool import Pool
 from speaker_count.data.sounds import GENERATED, ROOTS, Sounds
+from speaker_count.data.speed import STEPS
 from speaker_count.errors import UserError, check_number
 from speaker_count.labels import FULL_SCALE, SPLITS
 
-SPEED_STEPS = 100  # speeds are drawn in hundredths
 TILTS = (-0.3, 0.97)  # poles of the filter that colours generated noise: from slightly bright to nearly brown
 DIRECT_DB = (-3.0, 12.0)  # a voice's direct sound against its reverberation
 LOW_HZ = (20.0, 300.0)  # lower limit of a limited band, as of a telephone
@@ -214,7 +214,7 @@ def draw(
     speed, response, direct, turned = (words[..., number] for number in range(4))
     taps, delays = words[..., 4::2], words[..., 5::2]
     soonest, latest = np.array(TAP_DELAYS).T
-    steps = round(augment.speed * SPEED_STEPS)
+    steps = round(augment.speed * STEPS)
     fewest, most = augment.bits
     levels = augment.level_db or (None if level_db is None else (level_db, level_db))
     loudness = np.nan if levels is None else FULL_SCALE * _factor(_between(level, *levels))
@@ -238,7 +238,7 @@ def draw(
         reverberation = np.zeros_like(reverberation)
 
     return Effects(
-        speed=((SPEED_STEPS - steps + draws.below(speed, 2 * steps + 1)) / SPEED_STEPS).astype(np.float32),
+        speed=((STEPS - steps + draws.below(speed, 2 * steps + 1)) / STEPS).astype(np.float32),
         backwards=turned < augment.backwards_share * 2**32,
         taps=_between(taps, -augment.colour, augment.colour),
         delays=(soonest + draws.below(delays, latest - soonest + 1)).astype(np.int8),

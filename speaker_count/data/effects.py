@@ -1,17 +1,16 @@
-"""What augmentation does to sound: speed, rooms, noise, limited bands, quantisation. Plain functions of arrays."""
+"""What augmentation does to sound: rooms, noise, limited bands, quantisation. Plain functions of arrays."""
 
 import functools
 from collections.abc import Sequence
 
 import numpy as np
 import scipy.fft
-import scipy.signal
-import soxr
 
 BANK = 2**20  # samples of white noise that all generated noise and rooms are cut from
 ROLL_OFF_HZ = 300.0  # over which a limited band fades
 PREDELAY_SECONDS = 0.002  # between the direct sound and the first reflection
 MU = 255.0
+LEAST_GAIN = 1e-6  # of a filter's echo
 
 
 @functools.cache
@@ -24,16 +23,6 @@ def _cut(number: int, length: int) -> np.ndarray:
     """A piece of the bank, which begins at a place that follows from a number of 32 bits."""
     start = number * (BANK - length) >> 32
     return _bank()[start : start + length]
-
-
-def at_speed(crop: np.ndarray, speed: float, samples: int) -> np.ndarray:
-    """A crop played faster or slower, `(samples,)` float32; its pitch moves along.
-
-    Args:
-        crop: `(augmentation.crop_length(samples, speed),)`.
-    """
-    played: np.ndarray = soxr.resample(crop.astype(np.float32), speed, 1.0, "MQ")[:samples]
-    return played
 
 
 def coloured(voice: np.ndarray, taps: np.ndarray, delays: Sequence[int]) -> np.ndarray:
@@ -74,7 +63,7 @@ def in_room(voices: np.ndarray, responses: list[np.ndarray]) -> np.ndarray:
         responses: of each voice, as `room_response` makes them.
     """
     samples = voices.shape[1]
-    size = scipy.fft.next_fast_len(samples + max(map(len, responses)), real=True)
+    size = _fast_length(samples + max(map(len, responses)))
     spectrum = sum(
         scipy.fft.rfft(voice, size) * scipy.fft.rfft(response, size)
         for voice, response in zip(voices, responses, strict=True)
@@ -90,10 +79,22 @@ def noise(number: int, tilt: float, samples: int) -> np.ndarray:
         number: of 32 bits.
         tilt: the pole of a filter of first order: 0 is white, towards 1 brown.
     """
-    white = _cut(number, samples)
-    coloured = scipy.signal.lfilter([np.float32(1)], np.array([1, -tilt], np.float32), white)
-    scaled: np.ndarray = coloured / np.float32(max(rms(coloured), 1e-9))
-    return scaled
+    noise: np.ndarray = _cut(number, samples).copy()
+    # 1 / (1 - a z) is (1 + a z)(1 + a^2 z^2)(1 + a^4 z^4) ...: in a third of the time of a recursion
+    lag, gain, scaled = 1, np.float32(tilt), np.empty_like(noise)
+    while lag < samples and abs(gain) > LEAST_GAIN:
+        noise[lag:] += np.multiply(noise[:-lag], gain, out=scaled[lag:])
+        lag, gain = 2 * lag, gain * gain
+    noise /= np.float32(max(rms(noise), 1e-9))
+    return noise
+
+
+def _fast_length(least: int) -> int:
+    """A length whose Fourier transform is fast: 1, 1.125, 1.25 or 1.5 times a power of two. SciPy's `next_fast_len` is
+    closer, and up to twice as slow.
+    """
+    power = 1 << max(3, (least - 1).bit_length() - 1)
+    return next(length for eighths in (8, 9, 10, 12, 16) if (length := power * eighths // 8) >= least)
 
 
 def recorded_noise(sound: np.ndarray, start: int, samples: int) -> np.ndarray:
@@ -131,7 +132,7 @@ def recorded_response(sound: np.ndarray, samples: int) -> np.ndarray:
 
 def limit_band(clip: np.ndarray, low: float, high: float, rate: int) -> np.ndarray:
     """A clip without what lies below `low` and above `high` Hz, `(samples,)` float32."""
-    size = scipy.fft.next_fast_len(len(clip), real=True)
+    size = _fast_length(len(clip))
     hertz = np.arange(size // 2 + 1, dtype=np.float32) * np.float32(rate / size)
     kept = np.clip((high + ROLL_OFF_HZ - hertz) / ROLL_OFF_HZ, 0, 1) * np.clip(hertz / low, 0, 1) ** 2
     limited: np.ndarray = scipy.fft.irfft(scipy.fft.rfft(clip, size) * kept, size)[: len(clip)]

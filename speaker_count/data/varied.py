@@ -7,6 +7,7 @@ from speaker_count.data.augmentation import Effects
 from speaker_count.data.planning import Plan
 from speaker_count.data.pool import Pool
 from speaker_count.data.sounds import Sounds
+from speaker_count.data.speed import STEPS, at_speed
 from speaker_count.labels import FULL_SCALE
 
 
@@ -86,7 +87,7 @@ def voices(pool: Pool, plan: Plan, row: int) -> np.ndarray:
         speed = 1.0 if plan.effects is None else float(plan.effects.speed[row, voice])
         begin = pool.offsets[plan.utterances[row, voice]] + plan.starts[row, voice]
         crop = pool.samples[begin : begin + augmentation.crop_length(samples, speed)]
-        spoken[voice] = crop if speed == 1 else effects.at_speed(crop, speed, samples)
+        spoken[voice] = crop if speed == 1 else at_speed(crop, round(speed * STEPS), samples)
         if plan.effects is not None:
             if plan.effects.backwards[row, voice]:
                 spoken[voice] = spoken[voice, ::-1]

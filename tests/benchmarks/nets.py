@@ -1,9 +1,11 @@
 """Training clips per second of each net: in the whole stack, in a bare loop, and with plain layers."""
 
 import functools
+import statistics
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
@@ -14,6 +16,8 @@ from torchaudio.transforms import AmplitudeToDB, Spectrogram
 
 from speaker_count.compose import compose
 from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.data.loader import MixedClips
+from speaker_count.data.pool import Pool
 from speaker_count.labels import FULL_SCALE
 from speaker_count.training.module import SpeakerCounter
 from speaker_count.training.processes import CONTEXT
@@ -21,6 +25,7 @@ from tests.benchmarks.peers import Measure, Row, apart, compare, row
 
 SECONDS = 1.2  # of training a round, about
 ROUNDS = 3
+VARIED_STEPS = 60
 NEXT_BATCH = "[_TrainingEpochLoop].train_dataloader_next"  # Lightning's name
 WAVEFORM = {
     "m3": ([[32, 1]], True),
@@ -140,6 +145,24 @@ class Bench:
         return functools.partial(bare, make, self.batches, self.warm_up)
 
 
+def varied(data: ClipDataModule) -> float:
+    """The CPU time in which clips of `mix=varied` are drawn and rendered, in per cent of that of conv_tdnn's step."""
+    config = compose(["model=conv_tdnn", "mix=varied"])
+    mix = instantiate(config.mix, clips=data.mix.clips, _convert_="all")
+    assert isinstance(data.pool, Pool)
+    clips = MixedClips(data.pool, "train", mix)
+    train, size = stepper(instantiate(config.model, _convert_="all")), data.batch_size
+    ratios = []
+    for number in range(VARIED_STEPS):
+        begin = time.thread_time()
+        plan = clips.plan_of(np.arange(number * size, (number + 1) * size), activity=False)
+        batch = {"waveform": torch.from_numpy(clips.render(plan)), "count": torch.from_numpy(plan.count)}
+        rendered = time.thread_time()
+        train(batch)
+        ratios.append((rendered - begin) / (time.thread_time() - rendered))
+    return 100 * statistics.median(ratios[VARIED_STEPS // 5 :])
+
+
 def bare(make: Callable[[], nn.Module], batches: Sequence[dict[str, Tensor]], warm_up: int) -> float:
     """Clips per second of the same recipe on prepared batches."""
     train = stepper(make())
@@ -177,4 +200,5 @@ def rows(data: ClipDataModule) -> list[Row]:
             lines += compare(f"training {name}", "clips/s", peers, ROUNDS)
         if name == "m5":
             lines.append(row("training m5: waiting for data", bench.waiting(), "% of the step"))
+    lines.append(row("mix=varied: drawn and rendered, CPU time", varied(data), "% of conv_tdnn's step"))
     return lines

@@ -5,12 +5,14 @@ import dataclasses
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from threadpoolctl import threadpool_limits
 
 from speaker_count.data import augmentation, effects, mixing
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.data.pauses import Pauses
+from speaker_count.data.speed import at_speed
 from speaker_count.errors import UserError
-from tests.conftest import RATE, SMALL, mix_of
+from tests.conftest import RATE, SMALL, make_tree, mix_of
 
 ALL = {
     "speed": 0.15,
@@ -105,6 +107,41 @@ def test_colour_changes_the_spectrum_and_keeps_the_loudness(clips):
     delays = varied.plan().effects.delays[:, 0]
     assert delays.min(axis=0).tolist() == [1, 2, 5]
     assert delays.max(axis=0).tolist()[:2] == [1, 4]
+
+
+@pytest.mark.parametrize("steps", [50, 87, 93, 100, 107, 115, 150])
+def test_a_voice_at_another_speed_is_as_if_it_was_recorded_so(steps):
+    crop = augmentation.crop_length(8_000, steps / 100)
+
+    def tone(hertz, samples):
+        return 10_000 * np.sin(2 * np.pi * hertz * np.arange(samples) / RATE)
+
+    for hertz in (200, 2_000, 4_000):
+        played = at_speed(tone(hertz, crop), steps, 8_000)
+        assert played.shape == (8_000,)
+        rest = (played - tone(hertz * steps / 100, 8_000))[100:-100]  # beyond the crop is silence
+        assert decibels(rms(rest) / 7_071) < -65
+    if steps > 100:  # what would lie above half the rate
+        assert decibels(rms(at_speed(tone(0.99 * RATE / 2, crop), steps, 8_000)[100:-100]) / 7_071) < -65
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1, 3])
+def test_clips_are_the_same_bits_however_many_threads_blas_has(make_data, seconds, tmp_path):
+    root = make_tree(tmp_path, seconds=4)
+    clips = make_data(root, mix=mix_of(clip_seconds=seconds, augment=ALL)).clips["train"]
+    hashes = set()
+    for threads in (1, 2, 4):
+        with threadpool_limits(threads):
+            hashes.add(clips.sha256())
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("tilt", augmentation.TILTS)
+def test_noise_is_coloured_by_its_tilt(tilt):
+    noise, white = effects.noise(2**30, tilt, RATE), effects.noise(2**30, 0, RATE)
+    assert rms(noise) == pytest.approx(1, rel=1e-5)
+    steps = noise[1:] - np.float32(tilt) * noise[:-1]
+    assert np.corrcoef(steps, white[1:])[0, 1] == pytest.approx(1, abs=1e-5)
 
 
 def test_noise_has_its_signal_to_noise_ratio(clips):
