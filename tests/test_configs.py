@@ -29,6 +29,14 @@ def test_a_model_s_config_stands_alone(name):
     assert module.configure_optimizers().defaults["lr"] == 0.01
 
 
+@pytest.mark.parametrize("name", [name for group, name in CHOICES if group == "model"])
+def test_the_size_of_a_net_is_known_without_its_memory(name):
+    model = compose([f"model={name}"]).model
+    with torch.device("meta"):  # the report asks so before it builds the nets of runs from anywhere
+        sizes = [parameter.numel() for parameter in instantiate(model).parameters()]
+    assert sizes == [parameter.numel() for parameter in instantiate(model).parameters()]
+
+
 def test_the_experiment_is_the_paper_s_protocol():
     config = compose(["experiment=paper"])
     assert (config.data.batch_size, config.trainer.max_epochs, config.model.learning_rate) == (32, 10, 1e-4)

@@ -39,7 +39,7 @@ def main() -> None:
         from speaker_count.data import wav_folder, wav_writer
 
     data = recipe(config, only=("data", "mix")).data()
-    data.check_trains()
+    data.source.check_trains(data.name)
     if data.rendered:
         raise UserError(f"data={data.name} already consists of clips in files: copy {data.root}")
     if data.mix.fresh_each_epoch:

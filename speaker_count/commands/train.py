@@ -66,7 +66,7 @@ def train(config: DictConfig, path: Path) -> RunResult:
     made = recipe(config, HydraConfig.get().runtime.choices, HydraConfig.get().overrides.task)
     ranks = fit.check(made)
     data = made.data()
-    data.check_trains()
+    data.source.check_trains(data.name)
     data.check_divides(ranks)
     data.setup()
     with fit.claim(made, data, path).claimed() as folder:

@@ -221,24 +221,6 @@ class ClipDataModule(pl.LightningDataModule):
                     f"multiple of {ranks}"
                 )
 
-    def check_trains(self) -> None:
-        """Check that a net can be trained on the clips.
-
-        Raises:
-            UserError: they are for test alone.
-        """
-        if self.source.only_tests:
-            raise UserError(
-                f"data={self.name} holds clips for test alone: train on another corpus, and give `speaker-count "
-                f"evaluate RUN_DIR data={self.name} data.root={self.root}`"
-            )
-
-    @property
-    def other_counts(self) -> list[int]:
-        """The counts of recordings that are left out because the mix does not have them, after `setup`."""
-        test = self.clips["test"]
-        return test.other_counts if isinstance(test, LibriCountClips) else []
-
     @contextlib.contextmanager
     def verified(self) -> Iterator[None]:
         """Verify the decoded speech in the background, while it is used.

@@ -40,6 +40,21 @@ class Source(ABC):
             UserError: the speech is missing, or its list is malformed.
         """
 
+    def check_trains(self, name: str | None) -> None:
+        """Check that a net can be trained on the clips.
+
+        Args:
+            name: of the corpus.
+
+        Raises:
+            UserError: they are for test alone.
+        """
+        if self.only_tests:
+            raise UserError(
+                f"data={name} holds clips for test alone: train on another corpus, and give `speaker-count evaluate "
+                f"RUN_DIR data={name} data.root={self.root}`"
+            )
+
     def download(self) -> None:  # noqa: B027  (most sources have nothing to download)
         """Download what is missing, from where the source says."""
 

@@ -59,7 +59,8 @@ class LogMelFrontEnd(nn.Module):
         floor: float = 0.01,
     ) -> None:
         super().__init__()
-        self.mel = MelSpectrogram(sample_rate, n_fft, win_length, hop_length, f_min=20.0, n_mels=n_mels)
+        with torch.device("cpu"):  # torchaudio looks at the bands' numbers, which the meta device has not
+            self.mel = MelSpectrogram(sample_rate, n_fft, win_length, hop_length, f_min=20.0, n_mels=n_mels)
         self.floor = floor
 
     def forward(self, waveform: Tensor) -> Tensor:

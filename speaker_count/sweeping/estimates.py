@@ -103,7 +103,7 @@ def _look(run: PlannedRun) -> None:
     config, trainer = run.config, run.config.trainer
     check_number("trainer.max_epochs", trainer.max_epochs, int, 1)
     run.data = data = build(config.data, mix=config.mix, _convert_="all")
-    data.check_trains()
+    data.source.check_trains(data.name)
     data.check_divides(ddp.count_ranks(trainer))
     run.finished = is_finished(run.folder) and not config.force
     if run.finished:

@@ -15,6 +15,7 @@ from speaker_count import files
 from speaker_count.compose import compose_like, recipe
 from speaker_count.data import corpus, pool, sounds
 from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.data.libricount_clips import LibriCountClips
 from speaker_count.errors import UserError, printable
 from speaker_count.results import checks, ensemble, record
 from speaker_count.results.record import Evaluation, RunResult
@@ -65,8 +66,9 @@ def evaluate(run_dir: Path, overrides: Sequence[str], config_dir: str | None, al
     data = made.data()
     data.check_divides(ranks)
     data.setup()
-    if data.other_counts and "mix.counts" not in keys:
-        others, own = (",".join(map(str, counts)) for counts in (data.other_counts, result.counts))
+    clips = data.clips["test"]
+    if isinstance(clips, LibriCountClips) and clips.other_counts and "mix.counts" not in keys:
+        others, own = (",".join(map(str, counts)) for counts in (clips.other_counts, result.counts))
         raise UserError(
             f"data={data.name} also has clips of {others} speakers, which the net does not distinguish: "
             f"mix.counts=[{own}] evaluates it on the others alone"

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torchaudio.transforms import AmplitudeToDB, Spectrogram
 
 from speaker_count.compose import compose
+from speaker_count.data.clips import MixedClips
 from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.data.loader import MixedClips
 from speaker_count.data.pool import Pool
 from speaker_count.labels import FULL_SCALE
 from speaker_count.training.module import SpeakerCounter

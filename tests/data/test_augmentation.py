@@ -264,7 +264,7 @@ def test_the_metadata_of_clips_name_what_was_done(command, tree, tmp_path):
         ({"splits": None}, "mix.augment.splits=None"),
         ({"level_db": [-20, 3]}, "mix.augment.level_db"),
         ({"reverberation_seconds": [0, 1]}, "mix.augment.reverberation_seconds"),
-        ({"pitch": 1}, "mix.augment.pitch: no such key; there are band_hz,"),
+        ({"pitch": 1}, "mix.augment.pitch: no such key; there are backwards_share, band_hz,"),
         (7, "mix.augment=7: expected keys such as mix.augment.speed=0.15"),
     ],
 )
