@@ -62,7 +62,7 @@ def evaluate(run_dir: Path, overrides: Sequence[str], config_dir: str | None, al
     ranks = ddp.count_ranks(config.trainer)
     keys = {override.partition("=")[0].lstrip("+~") for override in overrides}
     named = keys.intersection(SPEECH)
-    made = _with_sounds(_with_speech(made, result, named), result, keys)
+    made = _with_sounds(with_speech(made, result, named), result, keys)
     data = made.data()
     data.check_divides(ranks)
     data.setup()
@@ -138,7 +138,7 @@ def _command() -> str:
     return shlex.join(["speaker-count", "evaluate", *map(masked_override, sys.argv[1:])])
 
 
-def _with_speech(made: Recipe, result: RunResult, named: Collection[str]) -> Recipe:
+def with_speech(made: Recipe, result: RunResult, named: Collection[str]) -> Recipe:
     """The recipe with the run's own speech: its pool, if the user has it, or its list of utterances.
 
     Args:
