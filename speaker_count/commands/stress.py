@@ -32,7 +32,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     only = [name.strip() for name in arguments.only.split(",")] if arguments.only else []
     with importing():
-        from speaker_count.results import page
+        from speaker_count.results import page, stress_page
         from speaker_count.results import stress as results
         from speaker_count.sweeping import stress
         from speaker_count.training.memory import keep_freed_memory
@@ -48,7 +48,7 @@ def main() -> None:
     with data.verified():
         outcomes = stress.measure(loaded, data, conditions, cache)
     names = [run.name for run in loaded]
-    sections = results.sections(outcomes, names, data.mix.counts)
+    sections = stress_page.sections(outcomes, names, data.mix.counts)
     out = arguments.out or stress.folder_of(loaded)
     path = page.write(out, "Nets under stress", sections, stress.footer(loaded, data))
     _print(sections)

@@ -17,7 +17,7 @@ from speaker_count.data.pool import is_speech_of
 from speaker_count.data.wav_folder import WavFolder
 from speaker_count.errors import UserError, printable
 from speaker_count.labels import SEXES, SPLITS
-from speaker_count.results import comparison, mistakes, sections, tables
+from speaker_count.results import ablation, comparison, mistakes, sections, tables
 from speaker_count.results.comparison import Comparison
 from speaker_count.results.page import Section, Table, Text
 from speaker_count.results.record import RunResult
@@ -34,6 +34,8 @@ def groups(results: Mapping[Path, RunResult]) -> Iterator[dict[Path, RunResult]]
     by_clips: dict[str, dict[Path, RunResult]] = {}
     for folder, result in results.items():
         mix = {key: value for key, value in result.mix.items() if key != "name" and value is not None}
+        if ablation.choice(result):  # of one study, though their training clips vary in other ways
+            mix = {ablation.GROUP: True}
         key = json.dumps([result.data["corpus_sha256"], mix, result.test_sha256], sort_keys=True)
         by_clips.setdefault(key, {})[folder] = result
 
@@ -234,6 +236,7 @@ def report(
     main.title = title(result)
     main.blocks = [*map(Text, compared.notes), *main.blocks]
     made = [main, sections.scores(compared, suffix)]
+    made.insert(1, Section("What each ingredient brings", ablation.blocks(compared, suffix)))
     made.append(Section("Beside the paper", sections.beside_the_paper(compared, suffix)))
     made.append(Section("Training", sections.curves(compared, suffix)))
     if facts is not None:
