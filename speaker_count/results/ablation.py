@@ -12,7 +12,7 @@ from speaker_count.results.record import RunResult
 from speaker_count.results.statistics import Interval
 from speaker_count.results.tables import Row, signed
 
-GROUP, FULL, PREFIX = "ablation", "full", "without_"  # the group of configs, and names of its choices
+GROUP, FULL = "ablation", "full"  # the group of configs, and the choice that changes nothing
 
 
 def choice(result: RunResult) -> str | None:
@@ -30,12 +30,12 @@ def blocks(comparison: Comparison, suffix: str) -> list[Any]:
     whole = list({full.name: full for _, full in pairs}.values())
     rows = [_row(comparison, full, None) for full in whole] + [_row(comparison, *pair) for pair in pairs]
     seeds = any(len(entry.results) > 1 for pair in pairs for entry in pair)
-    columns = {"left out": "left out", "test accuracy": "test accuracy [95 %]"}
+    columns = {"recipe": "recipe", "test accuracy": "test accuracy [95 %]"}
     columns |= {"spread": "± over seeds"} if seeds else {}
     columns |= {"difference": "to the recipe [95 %]", "verdict": "", "validation accuracy": "validation"}
     columns |= {"seeds": "seeds", "parameters": "parameters", "minutes": "minutes"}
-    screen = {"left out": "left out", "mean test accuracy": "test", **({"spread": "±"} if seeds else {})}
-    screen |= {"difference": "to the recipe [95 %]", "verdict": ""}
+    screen = {"recipe": "recipe", "mean test accuracy": "test", **({"spread": "±"} if seeds else {})}
+    screen |= {"difference": "to the recipe [95 %]", "distinguishable": "distinguishable"}
     note = (
         "Differences are on the same test clips, with intervals over their speakers. The interval says nothing of how "
         "much another seed would change: run several seeds of what matters."
@@ -68,14 +68,8 @@ def _others(entry: Entry) -> list[str]:
 
 
 def _named(entry: Entry) -> str:
-    """What is left out, with the overrides that tell its run from others."""
-    name = str(choice(entry.results[0]))
-    if name == FULL:
-        name = "nothing"
-    elif name.startswith(PREFIX):
-        name = name.removeprefix(PREFIX).replace("_", " ")
-    else:  # another net, say
-        name = f"{name} instead"
+    """What is changed, with the overrides that tell its run from others."""
+    name = str(choice(entry.results[0])).replace("_", " ")
     others = " ".join(change for change in entry.changes.split() if not change.startswith(f"{GROUP}="))
     return f"{name} {others}".strip()
 
@@ -83,19 +77,20 @@ def _named(entry: Entry) -> str:
 def _verdict(difference: Interval) -> str:
     if difference.contains_zero:
         return "not distinguishable"
-    return "worse without" if difference.value < 0 else "better without"
+    return "worse" if difference.value < 0 else "better"
 
 
 def _row(comparison: Comparison, entry: Entry, full: Entry | None) -> Row:
     difference = None if full is None else comparison.difference(entry, full)
     accuracies = [result.last.test["accuracy"] for result in entry.results]
     return {
-        "left out": _named(entry),
+        "recipe": _named(entry),
         "test accuracy": entry.accuracy,
         "mean test accuracy": entry.accuracy.value if entry.accuracy else None,
         "spread": statistics.mean_and_spread(accuracies)[1],
         "difference": difference,
-        "verdict": "the recipe" if difference is None else _verdict(difference),
+        "verdict": "" if difference is None else _verdict(difference),
+        "distinguishable": None if difference is None else {True: "no", False: "yes"}[difference.contains_zero],
         "validation accuracy": entry.mean("validation", "accuracy"),
         "seeds": len(entry.results),
         "parameters": entry.results[0].parameters,
@@ -111,9 +106,12 @@ def _told(comparison: Comparison, pairs: list[tuple[Entry, Entry]]) -> list[Text
         verdict = _verdict(difference)
         shown = "" if difference.contains_zero else f" {signed(difference)}"
         by_verdict.setdefault(verdict, []).append(f"{_named(entry)}{shown}")
-    order = ("worse without", "better without", "not distinguishable")
+    order = ("worse", "better", "not distinguishable")
     return [
-        Text(f"{', '.join(by_verdict[verdict])}.", f"{verdict.capitalize()}:")
+        Text(
+            f"{', '.join(by_verdict[verdict])}.",
+            f"{verdict.capitalize()}{' than the whole recipe' * (verdict != order[-1])}:",
+        )
         for verdict in order
         if verdict in by_verdict
     ]

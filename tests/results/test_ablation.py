@@ -19,12 +19,12 @@ def test_a_report_of_ablations_says_what_each_ingredient_brings(verb, finished_s
     assert code == 0, err
     assert "What each ingredient brings: The recipe without one ingredient at a time" in out
     with open(tmp_path / "sweep" / "report" / "tables" / "ablation.csv", newline="") as file:
-        rows = {row["left out"]: row for row in csv.DictReader(file)}
-    assert next(iter(rows)) == "nothing"
-    assert {*rows} == {"nothing", "fresh clips", "m3 instead"}
-    assert rows["fresh clips"]["verdict"] == "not distinguishable"
-    for name in ("fresh clips", "m3 instead"):
-        apart = float(rows[name]["test accuracy"]) - float(rows["nothing"]["test accuracy"])
+        rows = {row["recipe"]: row for row in csv.DictReader(file)}
+    assert next(iter(rows)) == "full"
+    assert {*rows} == {"full", "without fresh clips", "m3"}
+    assert rows["without fresh clips"]["verdict"] == "not distinguishable"
+    for name in ("without fresh clips", "m3"):
+        apart = float(rows[name]["test accuracy"]) - float(rows["full"]["test accuracy"])
         assert float(rows[name]["difference"]) == pytest.approx(apart)
 
 
