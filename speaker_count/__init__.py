@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from speaker_count.models.crnn import CRNN
     from speaker_count.models.spectrogram import SpectrogramCNN
     from speaker_count.models.waveform import WaveformCNN
-    from speaker_count.results.record import load_results
+    from speaker_count.results.loading import load_results
     from speaker_count.training.counters import SpectrogramCounter, WaveformCounter
 
 __version__ = "0.2.0"
@@ -43,7 +43,7 @@ _MODULES = {
     "SpectrogramCounter": "training.counters",
     "WaveformCNN": "models.waveform",
     "WaveformCounter": "training.counters",
-    "load_results": "results.record",
+    "load_results": "results.loading",
     "load_run": "loading",
 }
 _here = Path(__file__).parent

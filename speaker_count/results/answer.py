@@ -1,5 +1,6 @@
 """The answer in sentences: waveform or spectrogram, which net, at what cost, and the paper's conclusion."""
 
+from speaker_count.results import composition
 from speaker_count.results.comparison import Comparison, Entry
 from speaker_count.results.tables import signed
 
@@ -23,6 +24,8 @@ def answer(comparison: Comparison) -> Answer:
         ("At what cost?", _cost(comparison, best)),
         ("Does the paper's conclusion hold here?", conclusion(comparison)),
     ]
+    sexes = composition.answer(comparison)
+    nets += [("Women or men?", sexes)] if sexes else []
     return [speech, *nets] if _unbeaten(comparison) else [*nets, speech]
 
 

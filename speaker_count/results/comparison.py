@@ -37,6 +37,7 @@ class Entry:
         histories: rows of `metrics.csv`, for each seed.
         predicted: `(clips,)` predicted counts of the test clips in plan order, for each seed that has predictions.
         probabilities: `(clips, classes)`, for the same seeds.
+        composed: `(clips,)` most probable compositions such as `MMF`, for the same seeds; empty if the net names none.
         correct: `(clips,)`, the share of seeds that are right on each clip, from 0 to 1; None without predictions.
         accuracy: accuracy on the test clips.
         difference: difference to the best net's accuracy, on the same clips and resamples; None for the best net.
@@ -54,6 +55,7 @@ class Entry:
     histories: list[list[dict[str, float]]] = field(default_factory=list)
     predicted: list[np.ndarray] = field(default_factory=list)
     probabilities: list[np.ndarray] = field(default_factory=list)
+    composed: list[np.ndarray] = field(default_factory=list)
     correct: np.ndarray | None = None
     accuracy: Interval | None = None
     difference: Interval | None = None
@@ -134,11 +136,8 @@ class Comparison:
         """A net's accuracy within groups of clips, each `(clips,)` bool; empty groups are left out."""
         groups = {name: group for name, group in groups.items() if group.any()}
         values = np.repeat(entry.correct[:, None], len(groups), axis=1)
-        resamples = statistics.resampled_means(self.speakers, values, np.stack(list(groups.values()), axis=1))
-        return {
-            name: statistics.interval(entry.correct[group].mean(), column)
-            for (name, group), column in zip(groups.items(), resamples.T, strict=True)
-        }
+        means = statistics.means(self.speakers, values, np.stack(list(groups.values()), axis=1))
+        return dict(zip(groups, means, strict=True))
 
 
 def foremost(nets: Sequence[Entry], most: int) -> list[Entry]:
@@ -236,6 +235,10 @@ def _add_predictions(comparison: Comparison, entry: Entry, folder: Path) -> None
         return
     entry.predicted.append(table["predicted"].to_numpy())
     entry.probabilities.append(np.stack([table[name].to_numpy() for name in predictions.classes(result)], axis=1))
+    names = predictions.compositions(result)
+    if names:
+        likely = np.argmax([table[name].to_numpy() for name in names], axis=0)
+        entry.composed.append(np.array([name.removeprefix("c_") for name in names])[likely])
 
 
 def speaker_numbers(names: Sequence[Sequence[str]]) -> np.ndarray:

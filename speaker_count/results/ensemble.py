@@ -6,17 +6,21 @@ from typing import Any
 import numpy as np
 
 from speaker_count.errors import UserError
+from speaker_count.results import scores
 
 
-def mean(predictions: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> tuple[dict[str, Any], dict[str, Any]]:
+def mean(
+    predictions: Sequence[Mapping[str, Any]], counts: Sequence[int], everyone: np.ndarray | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The metrics and the predictions of an ensemble.
 
     Args:
         predictions: of each run on the same clips in the same order: columns as of `record.write_predictions`.
         counts: the numbers of speakers that all of them distinguish.
+        everyone: as `scores.heard` gives it.
 
     Returns:
-        `accuracy, loss, mae, confusion`, and columns as the runs have them.
+        `accuracy, loss, mae, confusion` and those of `scores.of_predictions`, and columns as the runs have them.
 
     Raises:
         UserError: the runs were not tested on the same clips.
@@ -40,4 +44,5 @@ def mean(predictions: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> tup
         "confusion": confusion.tolist(),
     }
     kept = {name: column for name, column in first.items() if not name.startswith("c_")}
-    return metrics, {**kept, "predicted": predicted, **means}
+    joint = {**kept, "predicted": predicted, **means}
+    return {**metrics, **scores.of_predictions(joint, counts, everyone)}, joint

@@ -256,29 +256,6 @@ def _legend_of_kinds(panel: Axes, kinds: Mapping[str, str], **place: Any) -> Non
     panel.legend(fontsize=7, **place)
 
 
-def confusions(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
-    """A confusion matrix for each net: true classes in rows, each row as shares of its clips."""
-    columns = min(4, len(matrices))
-    rows = -(-len(matrices) // columns)
-    figure, panels = new(rows, columns, width=2 * columns + 0.8, height=2.1 * rows + 0.3)
-    for panel in panels.flat[len(matrices) :]:
-        panel.set_visible(False)
-    for number, (panel, (net, matrix)) in enumerate(zip(panels.flat, matrices.items(), strict=False)):
-        shares = np.asarray(matrix) / np.maximum(1, np.sum(matrix, axis=1, keepdims=True))
-        panel.imshow(shares, cmap="cividis", vmin=0, vmax=1)
-        for (row, column), share in np.ndenumerate(shares):
-            panel.text(column, row, f"{share:.2f}", ha="center", va="center", color="black" if share > 0.5 else "white")
-        panel.set_xticks(range(len(names)), names)
-        panel.set_yticks(range(len(names)), names)
-        panel.set_title(axes.wrapped(net, 24), fontsize=9)
-        panel.grid(visible=False)
-        if number % columns == 0:
-            panel.set_ylabel("speakers, true")
-        if number >= len(matrices) - columns:
-            panel.set_xlabel("predicted")
-    return figure
-
-
 def reliability(nets: Mapping[str, Calibration]) -> Figure:
     """Accuracy against the probability of the predicted count; above it, the share of clips."""
     figure, ((above,), (below,)) = new(2, 1, width=4.6, height=4.6, sharex=True, height_ratios=[1, 3])

@@ -7,29 +7,34 @@ from typing import Any
 import numpy as np
 
 from speaker_count.labels import UNKNOWN
-from speaker_count.results import figures, statistics
+from speaker_count.results import composition, figures, scores, statistics
 from speaker_count.results.comparison import Comparison, Entry
-from speaker_count.results.page import Card, Cards, Figure, Table, sound
+from speaker_count.results.matrices import confusions
+from speaker_count.results.page import Card, Cards, Figure, Table, Text, sound
 from speaker_count.results.sections import Facts
+from speaker_count.results.tables import Row
 
-HEARD = 0.3  # a speaker who is active for less of a clip is not really heard
 MOST_MATRICES = 24  # of nets, in a figure
 LOUDNESS_STEPS = (0, 3, 6, 10, 15, np.inf)  # dB between the loudest and the quietest voice
 
 
 def label_audit(comparison: Comparison, facts: Facts, suffix: str) -> list[Any]:
-    """Accuracy over all clips, and over those in which every speaker is really heard."""
-    if not comparison.scored:
+    """Accuracy over all clips, and over those in which every speaker is really heard: a table, and before it the best
+    net's in a sentence; nothing if it is not known who is heard.
+    """
+    everyone = None if comparison.count is None else scores.heard(facts.activity, comparison.count)
+    if not comparison.scored or everyone is None:
         return []
-    lowest = np.nanmin(facts.activity, axis=1)
-    everyone = lowest >= HEARD
     groups = {"all": np.ones(len(everyone), bool), "heard": everyone, "unheard": ~everyone}
-    rows = []
-    for net in comparison.scored:
-        accuracy = comparison.by(net, groups)
-        rows.append({"net": net.name, **{f"{name} accuracy": value for name, value in accuracy.items()}})
+    groups = {name: group for name, group in groups.items() if group.any()}
+    values = np.repeat(np.stack([net.correct for net in comparison.scored], axis=1), len(groups), axis=1)
+    included = np.tile(np.stack(list(groups.values()), axis=1), len(comparison.scored))
+    means = iter(statistics.means(comparison.speakers, values, included))
+    rows: list[Row] = [
+        {"net": net.name, **{f"{name} accuracy": next(means) for name in groups}} for net in comparison.scored
+    ]
     crops = facts.activity[~np.isnan(facts.activity)]
-    silent, short = (crops < 0.05).mean(), (crops < HEARD).mean()
+    silent, short = (crops < 0.05).mean(), (crops < scores.HEARD).mean()
     note = (
         f"In {silent:.1%} of the test clips' crops the speaker is active for less than 5 % of the time, in {short:.1%} "
         "for less than 30 %: these are pauses, and the label counts a voice that is not heard. "
@@ -42,7 +47,13 @@ def label_audit(comparison: Comparison, facts: Facts, suffix: str) -> list[Any]:
         "heard accuracy": "every speaker heard",
         "unheard accuracy": "some speaker not heard",
     }
-    return [Table(f"label_audit{suffix}", "Are the labels right?", rows, columns, note)]
+    title = "Are the labels right? Accuracy where every speaker is heard"
+    text = (
+        f"{rows[0]['net']} is right on {rows[0].get('heard accuracy')} of them: {everyone.mean():.1%} of the test "
+        "clips, in which each speaker is active for at least 30 % of the time."
+    )
+    sentence = [Text(text, "And on clips whose speakers are all heard?")] if everyone.any() else []
+    return [*sentence, Table(f"label_audit{suffix}", title, rows, columns, note, columns)]
 
 
 def where(comparison: Comparison, facts: Facts | None, suffix: str) -> list[Any]:
@@ -57,7 +68,8 @@ def where(comparison: Comparison, facts: Facts | None, suffix: str) -> list[Any]
     caption = "Confusion matrices on the test clips, as shares of each true number of speakers."
     if len(shown) < len(comparison.scored):
         caption += f" Only the {MOST_MATRICES} best nets are shown."
-    blocks: list[Any] = [Figure(f"confusion{suffix}", caption, partial(figures.confusions, matrices, names))]
+    blocks: list[Any] = [Figure(f"confusion{suffix}", caption, partial(confusions, matrices, names))]
+    blocks += composition.blocks(comparison, suffix)
     rows = []
     for name, title, members in _groups(comparison, facts):
         accuracy = comparison.by(best, members)
@@ -96,22 +108,44 @@ def _groups(comparison: Comparison, facts: Facts | None) -> list[tuple[str, str,
 def _calibrations(comparison: Comparison, suffix: str) -> list[Any]:
     picked = (comparison.best, comparison.best_of("waveform"), comparison.best_of("spectrogram"))
     shown = {net.name for net in picked if net}
-    calibrations = {net.name: _calibration(comparison, net) for net in comparison.scored if net.name in shown}
+    calibrations = {net.name: _calibrated(comparison, net)[0] for net in comparison.scored if net.name in shown}
     caption = "Calibration on the test clips: is a net right as often as its probability says?"
-    drawing = partial(figures.reliability, calibrations)
+    if any(len(net.predicted) > 1 for net in comparison.scored if net.name in shown):
+        caption += " Of each net, the first seed."
+    confidence = [np.mean([each.max(axis=1) for each in net.probabilities], axis=0) for net in comparison.scored]
+    excess = [said - net.correct for said, net in zip(confidence, comparison.scored, strict=True)]
+    means = statistics.means(comparison.speakers, np.stack(excess, axis=1))
     rows = [
-        {"net": net.name, "expected calibration error": _calibration(comparison, net).error}
-        for net in comparison.scored
+        {
+            "net": net.name,
+            "expected calibration error": float(np.mean([seed.error for seed in _calibrated(comparison, net)])),
+            "overconfidence difference": over,
+        }
+        for net, over in zip(comparison.scored, means, strict=True)
     ]
-    columns = {"net": "net", "expected calibration error": "expected calibration error"}
+    columns = {
+        "net": "net",
+        "expected calibration error": "expected calibration error",
+        "overconfidence difference": "overconfidence [95 %]",
+    }
+    note = (
+        "The error is the mean difference between probability and accuracy, over 15 bins of the predicted count's "
+        "probability (Guo et al. 2017). Overconfidence is the mean probability less the accuracy: that of a net "
+        "that is too sure is above 0."
+    )
+    title = "Expected calibration error, 15 bins"
     return [
-        Figure(f"calibration{suffix}", caption, drawing),
-        Table(f"calibration_error{suffix}", "Expected calibration error, 15 bins", rows, columns),
+        Figure(f"calibration{suffix}", caption, partial(figures.reliability, calibrations)),
+        Table(f"calibration_error{suffix}", title, rows, columns, note, columns),
     ]
 
 
-def _calibration(comparison: Comparison, net: Entry) -> statistics.Calibration:
-    return statistics.calibration(net.probabilities[0], net.predicted[0] == comparison.count)
+def _calibrated(comparison: Comparison, net: Entry) -> list[statistics.Calibration]:
+    """The calibration of each seed."""
+    return [
+        statistics.calibration(probabilities, predicted == comparison.count)
+        for probabilities, predicted in zip(net.probabilities, net.predicted, strict=True)
+    ]
 
 
 def confidently_wrong(comparison: Comparison, number: int) -> list[int]:

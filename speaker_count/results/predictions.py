@@ -1,6 +1,6 @@
 """Read a run's predictions of its test clips, which may come from anywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from speaker_count import labels
 from speaker_count.labels import SEXES
 from speaker_count.results.record import RunResult
 
+MOST_COMPOSITIONS = 1000  # the names of more would take much memory, and a run may come from anywhere
 TRACE = pa.schema(  # where each clip comes from
     {
         "speakers": pa.list_(pa.string()),
@@ -27,13 +29,22 @@ def classes(result: RunResult) -> list[str]:
     return [f"p_{number}" for number in range(1, len(result.counts) + 1)]
 
 
+def compositions(result: RunResult) -> list[str]:
+    """The columns with the probabilities of sexes and counts together; none, unless a run's net names them."""
+    loss = result.net.get("loss")
+    named = isinstance(loss, Mapping) and loss.get("composition_weight")
+    named = named and sum(count + 1 for count in result.counts) <= MOST_COMPOSITIONS
+    return [f"c_{sexes}" for sexes in labels.compositions(result.counts)] if named else []
+
+
 def read(path: Path, result: RunResult) -> pa.Table:
-    """True and predicted counts, and probabilities: the columns `count, predicted, p_1, p_2, ...`.
+    """True and predicted counts, and probabilities: the columns `count, predicted, p_1, p_2, ...`, and those of
+    `compositions`.
 
     Raises:
         OSError, ValueError, KeyError, TypeError, ArrowException: they cannot be read, or a value is missing or absurd.
     """
-    table = _read(path, ["count", "predicted", *classes(result)], result)
+    table = _read(path, ["count", "predicted", *classes(result), *compositions(result)], result)
     _check(table, result.counts)
     return table
 
@@ -70,7 +81,7 @@ def _check(table: pa.Table, counts: Sequence[int]) -> None:
     if not len(table):
         raise ValueError("there are none")
     for name in table.column_names:
-        values, number = table[name], pa.types.is_floating if name.startswith("p_") else pa.types.is_integer
+        values, number = table[name], pa.types.is_floating if name[1] == "_" else pa.types.is_integer
         if values.null_count or not number(values.type):
             raise ValueError(f"the column {name} has missing values, or values that are no numbers")
     for name in ("count", "predicted"):

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +21,8 @@ import pyarrow.parquet as pq
 
 from speaker_count import files
 from speaker_count.errors import UserError
-from speaker_count.labels import METRIC_PREFIXES, SPLITS, metric_key
+from speaker_count.labels import METRIC_PREFIXES, metric_key
 from speaker_count.results import checks
-
-if TYPE_CHECKING:
-    import pandas
 
 log = logging.getLogger(__name__)
 SCHEMA = 1
@@ -223,41 +220,6 @@ def finished(folder: Path) -> dict[Path, RunResult]:
         reason = f" ({problems[0]})" if problems else ""
         raise UserError(f"no finished run in {folder}{reason}: give the command of the run or sweep again to resume it")
     return results
-
-
-def load_results(folder: str | Path) -> "pandas.DataFrame":
-    """The finished runs in a folder, however deep, as a table with a row each.
-
-    Returns:
-        Columns `folder, model, kind, seed, epochs, parameters, data, mix, changes, minutes, clips_per_second`; at the
-        last epoch `{train,validation,test}_{loss,accuracy,mae}`; `best_epoch` and `best_test_accuracy` for the epoch of
-        the best validation accuracy; `test_sha256` of the test clips: only runs with the same hash can be compared.
-
-    Raises:
-        UserError: the folder has no finished run.
-    """
-    import pandas
-
-    return pandas.DataFrame(
-        {
-            "folder": str(path),
-            **{name: getattr(result, name) for name in ("model", "kind", "seed", "epochs", "parameters")},
-            "data": result.data["name"],
-            "mix": result.mix["name"],
-            "changes": " ".join(result.changes),
-            "minutes": result.fit_seconds / 60,
-            "clips_per_second": result.clips_per_second,
-            **{
-                f"{split}_{metric}": result.last.of(split).get(metric)
-                for split in SPLITS
-                for metric in ("loss", "accuracy", "mae")
-            },
-            "best_epoch": result.best.epoch,
-            "best_test_accuracy": result.best.test.get("accuracy"),
-            "test_sha256": result.test_sha256,
-        }
-        for path, result in finished(Path(folder)).items()
-    )
 
 
 def diverged(folder: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from speaker_count.labels import SPLITS, UNKNOWN, metric_key
-from speaker_count.results import figures, search, statistics, tables
+from speaker_count.results import count_errors, figures, search, statistics, tables
 from speaker_count.results.answer import answer
 from speaker_count.results.comparison import Comparison, Entry, foremost
 from speaker_count.results.page import Card, Cards, Figure, Section, Table, Text, sound
@@ -96,7 +96,7 @@ def scores(comparison: Comparison, suffix: str) -> Section:
         kinds = {net.name: net.kind for net in comparison.scored}
         caption = "Accuracy against parameters and against training time."
         blocks.append(Figure(f"cost{suffix}", caption, partial(figures.against_cost, points, kinds)))
-    return Section("Scores", blocks + _search(comparison, suffix))
+    return Section("Scores", blocks + count_errors.blocks(comparison, suffix) + _search(comparison, suffix))
 
 
 def _search(comparison: Comparison, suffix: str) -> list[Any]:

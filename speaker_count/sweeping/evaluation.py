@@ -6,10 +6,10 @@ import datetime
 import hashlib
 import shlex
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from speaker_count import files
 from speaker_count.compose import compose_like, recipe
@@ -17,7 +17,7 @@ from speaker_count.data import corpus, pool, sounds
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.data.libricount_clips import LibriCountClips
 from speaker_count.errors import UserError, printable
-from speaker_count.results import checks, ensemble, record
+from speaker_count.results import checks, ensemble, record, scores
 from speaker_count.results.record import Evaluation, RunResult
 from speaker_count.training import ddp, evaluation_log, run_folder, testing, threads
 from speaker_count.training.recipe import Recipe
@@ -94,8 +94,9 @@ def evaluate(run_dir: Path, overrides: Sequence[str], config_dir: str | None, al
     if not path.is_file() or config.force:
         _write(path, made, data, result, tested)
     evaluation_log.remove(evaluating)
-    print(f"test accuracy {tested.metrics['accuracy']:.4f}, loss {tested.metrics['loss']:.4f}: {printable(str(path))}")
-    return Evaluated(path, result, tested, data, made)
+    evaluated = Evaluated(path, result, tested, data, made)
+    _print(evaluated, tested.predictions, tested.metrics, path)
+    return evaluated
 
 
 def evaluate_ensemble(evaluated: Sequence[Evaluated]) -> None:
@@ -111,7 +112,8 @@ def evaluate_ensemble(evaluated: Sequence[Evaluated]) -> None:
     hashes = {each.data.clips["test"].sha256() for each in evaluated}
     if len(hashes) > 1:
         raise UserError("these runs were not tested on the same clips: name the data and the mix, data=NAME mix=NAME")
-    metrics, predictions = ensemble.mean([each.tested.predictions for each in evaluated], counts)
+    everyone = testing.heard(first.tested.predictions, first.data)
+    metrics, predictions = ensemble.mean([each.tested.predictions for each in evaluated], counts, everyone)
     runs = [each.path.parent.parent for each in evaluated]
     name = hashlib.sha256(" ".join(sorted(each.result.identity for each in evaluated)).encode()).hexdigest()[:8]
     path = runs[0].absolute().parent / "ensembles" / f"{first.path.stem}-{name}.json"
@@ -128,10 +130,21 @@ def evaluate_ensemble(evaluated: Sequence[Evaluated]) -> None:
     files.make_own(path.parent)
     record.write_predictions(path.with_suffix(".parquet"), predictions)
     files.write_json(path, {"schema": record.SCHEMA, **checks.written(values)})
-    print(
-        f"ensemble of {len(runs)} runs: test accuracy {metrics['accuracy']:.4f}, loss {metrics['loss']:.4f}: "
-        f"{printable(str(path))}"
-    )
+    _print(first, predictions, metrics, path, f"ensemble of {len(runs)} runs")
+
+
+def _print(
+    evaluated: Evaluated, predictions: Mapping[str, Any], metrics: Mapping[str, Any], path: Path, name: str = ""
+) -> None:
+    """Print scores on the clips of an evaluation, and the file that holds them."""
+    result, data, published = evaluated.result, evaluated.data, ""
+    seconds = data.mix.clip_seconds
+    if data.name == "libricount" and seconds in scores.countnet():
+        published = f"(Stöter et al. 2019, {seconds:g} s: {scores.countnet()[seconds]})"
+    everyone = testing.heard(predictions, data)
+    print(printable(f"{name or result.model}, data={data.name}, mix={data.mix.name}"))
+    print("\n".join(scores.summary(predictions, result.counts, metrics, everyone, published)))
+    print(printable(str(path)))
 
 
 def _command() -> str:

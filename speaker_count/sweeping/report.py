@@ -245,7 +245,9 @@ def report(
         made[-1].blocks += sections.gallery(compared, facts, shown)
     where = Section("Where it errs", mistakes.where(compared, facts, suffix))
     if facts is not None:
-        where.blocks += mistakes.label_audit(compared, facts, suffix)
+        heard = mistakes.label_audit(compared, facts, suffix)
+        main.blocks += [block for block in heard if isinstance(block, Text)]
+        where.blocks += [block for block in heard if not isinstance(block, Text)]
         where.blocks += mistakes.listening_room(compared, facts, mistakes.confidently_wrong(compared, WRONG))
     made.append(where)
     if suffix:  # one of several groups

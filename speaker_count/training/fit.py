@@ -32,6 +32,7 @@ from speaker_count.training.secrets import masked, masked_override
 
 log = logging.getLogger(__name__)
 EVALUATING = "checkpoints/evaluating"
+PLANNED = 8192  # clips that are looked at before training
 
 
 class Fitted(NamedTuple):
@@ -97,6 +98,7 @@ def train(recipe: Recipe, folder: RunFolder, data: ClipDataModule, ranks: int = 
         The result, as in `result.json`.
     """
     memory.reset_peak_memory()
+    _check_sexes(recipe.values, data)
     checkpoint = run_folder.last_checkpoint(folder.path)
     if checkpoint is None and not folder.force:
         checkpoint = extension.begin(folder)
@@ -163,6 +165,23 @@ def fit(
         load_weights(module, folder / "checkpoints" / "best.ckpt")
         best_test = testing.test(trainer, module, data)
     return Fitted(module, epochs, last_test, best_test, predictions, trainer.strategy.root_device.type)
+
+
+def _check_sexes(values: Mapping[str, Any], data: ClipDataModule) -> None:
+    """Check that there are clips from which a net can learn the sexes, if it is to name them.
+
+    Raises:
+        UserError: the sexes of no training clip are known.
+    """
+    weight = (values["model"].get("loss") or {}).get("composition_weight")
+    clips = data.clips["train"]
+    plan = clips.plan(0, min(len(clips), PLANNED))
+    known = (plan.sexes != labels.SEXES.index(labels.UNKNOWN)).all(axis=1)
+    if weight and not (known & (plan.count > 0)).any():
+        raise UserError(
+            f"model.loss.composition_weight={weight}: the training clips of data={data.name} have no speakers of known "
+            "sex; name their sexes, in the column `sex` of a manifest, or set model.loss.composition_weight=0"
+        )
 
 
 def _check_length(module: SpeakerCounter, data: ClipDataModule) -> None:

@@ -205,7 +205,9 @@ class SpeakerCounter(pl.LightningModule):
                 self.log(labels.metric_key(split, f"accuracy_{count}"), value)
         if self.compositions:
             composed = self.composed[f"{split}/"]
-            self.log(labels.metric_key(split, "composition_accuracy"), composed.compute())
+            value = composed.compute()
+            if value.isfinite():  # else the sexes of no clip are known
+                self.log(labels.metric_key(split, "composition_accuracy"), value)
             composed.reset()
         self.confusion = values["confusion"]
 

@@ -1,5 +1,6 @@
 """A net's scores and predictions on the test clips."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import pytorch_lightning as pl
 
 from speaker_count import labels
 from speaker_count.data.datamodule import ClipDataModule
+from speaker_count.results import scores
 from speaker_count.training import ddp
 from speaker_count.training.evaluation_log import EvaluationLog
 from speaker_count.training.module import SpeakerCounter
@@ -45,10 +47,22 @@ def evaluate(recipe: Recipe, checkpoint: Path, evaluating: Path, data: ClipDataM
 
 
 def test(trainer: pl.Trainer, module: SpeakerCounter, data: ClipDataModule) -> dict[str, Any]:
-    """The metrics of the test clips by name, and their confusion matrix (true class, predicted class)."""
+    """The metrics of the test clips by name, those of `scores.of_predictions` among them, and their confusion matrix
+    (true class, predicted class).
+    """
     metrics = trainer.test(module, datamodule=data, verbose=False)[0]
     assert module.confusion is not None
-    return {**labels.metrics_of(metrics, "test"), "confusion": module.confusion.long().tolist()}
+    said = predictions(module, data)
+    further = scores.of_predictions(said, module.counts, heard(said, data))
+    logged = labels.metrics_of(metrics, "test")
+    logged.pop("composition_accuracy", None)  # `further` has it, where there is somebody of known sex
+    return {**logged, **further, "confusion": module.confusion.long().tolist()}
+
+
+def heard(predictions: Mapping[str, Any], data: ClipDataModule) -> np.ndarray | None:
+    """Whether every speaker of each predicted test clip is heard, as of `scores.heard`."""
+    plan = data.clips["test"].plan_of(predictions["index"])
+    return scores.heard(plan.activity, plan.count)
 
 
 def predictions(module: SpeakerCounter, data: ClipDataModule) -> dict[str, Any]:

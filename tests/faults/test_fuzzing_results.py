@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import strategies
 
-from speaker_count.results import comparison, figures, record, tables
+from speaker_count.results import comparison, figures, loading, record, tables
 from speaker_count.results.page import Table
 from speaker_count.results.record import RunResult
 from speaker_count.sweeping import report
@@ -133,7 +133,7 @@ def test_a_report_shows_every_result_that_is_read(fuzz, run):
 
 
 def test_every_result_that_is_read_is_a_row_of_a_table(fuzz, run):
-    read = partial(attempt, record.load_results, run.parent)
+    read = partial(attempt, loading.load_results, run.parent)
     fuzz(1500, "result.json", read, partial(odd_json, RESULT))
 
 
