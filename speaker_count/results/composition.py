@@ -19,9 +19,10 @@ MOST_COLUMNS = 8  # nets in the table by composition
 
 def blocks(comparison: Comparison, suffix: str) -> list[Any]:
     """Composition accuracy of every net that names the sexes, by composition, and what is taken for what."""
-    nets, known = _nets(comparison), _known(comparison)
+    nets = _nets(comparison)
     if not nets:
         return []
+    known = _known(comparison)
     if not known.any():
         return [Text("No test clip has speakers of known sex, so it is not known how well these nets name the sexes.")]
     ranked, rows = _ranked(comparison, nets, known)
@@ -45,18 +46,16 @@ def blocks(comparison: Comparison, suffix: str) -> list[Any]:
 
 def answer(comparison: Comparison) -> str:
     """A sentence on the sexes, and whether the count suffers from naming them; empty if no net names them."""
-    nets, known = _nets(comparison), _known(comparison)
+    nets = _nets(comparison)
     if not nets:
         return ""
+    known = _known(comparison)
     text = ""
     if known.any():
         (best, *_), (row, *_) = _ranked(comparison, nets, known)
-        text = f"{best.name} names both count and sexes on {row['composition accuracy']} of the test clips{_share(known)}. "
+        share = "" if known.all() else f" whose speakers are of known sex ({known.mean():.1%})"
+        text = f"{best.name} names both count and sexes on {row['composition accuracy']} of the test clips{share}. "
     return text + does_the_count_suffer(comparison, nets)
-
-
-def _share(known: np.ndarray) -> str:
-    return "" if known.all() else f" whose speakers are of known sex ({known.mean():.1%})"
 
 
 def does_the_count_suffer(comparison: Comparison, nets: Sequence[Entry]) -> str:

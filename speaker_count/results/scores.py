@@ -60,7 +60,7 @@ def known_sexes(sexes: np.ndarray) -> np.ndarray:
         sexes: `(clips,)`, as of `comparison.in_paper_order`.
     """
     known: np.ndarray = np.not_equal(sexes, in_paper_order(labels.UNKNOWN))
-    return known & np.not_equal(sexes[known], "").any()
+    return known if np.not_equal(sexes[known], "").any() else np.zeros_like(known)
 
 
 def mae_by_count(confusion: Sequence[Sequence[int]], counts: Sequence[int]) -> dict[int, float]:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -42,7 +43,13 @@ def test_another_corpus_and_mix(verb, run, tmp_path):
     assert code == 0, err
     (path,) = (run / "evaluations").glob("*.json")
     evaluation = json.loads(path.read_text())
-    assert f"test accuracy {evaluation['test']['accuracy']:.4f}" in out
+    lines = {line[:24].strip(): line[24:] for line in out.splitlines()}
+    for name, metric in (("accuracy", "accuracy"), ("calibration error", "ece"), ("mean absolute error", "mae")):
+        assert lines[name].startswith(f"{evaluation['test'][metric]:.3f}")
+    assert lines["by true count"] == "1: {mae_1:.2f}, 3: {mae_3:.2f}".format(**evaluation["test"])
+    heard = evaluation["test"]["accuracy_heard"], evaluation["test"]["heard_share"]
+    assert re.fullmatch(r"{:.3f} \[.*\]  on {:.1%} of the clips".format(*heard), lines["every speaker heard"])
+    assert out.splitlines()[-1] == str(path)
     assert (evaluation["mix"]["counts"], evaluation["mix"]["clips"]["test"]) == ([1, 3], 30)
     assert evaluation["data"]["speakers"]["train"] == 28 - 12
     assert [sum(row) for row in evaluation["test"]["confusion"]] == [15, 0, 15]
@@ -85,7 +92,10 @@ def test_several_runs_are_an_ensemble_too(verb, finished_sweep, tmp_path):
     (path,) = (tmp_path / "sweep" / "ensembles").glob("*.json")
     whole = json.loads(path.read_text())
     assert whole["runs"] == [run.name for run in runs]
-    assert out.splitlines()[-1].startswith(f"ensemble of 2 runs: test accuracy {whole['test']['accuracy']:.4f}, loss ")
+    *_, last = out.partition("ensemble of 2 runs, data=folder-tree, mix=paper\n")
+    assert f"\naccuracy                {whole['test']['accuracy']:.3f} [" in last
+    assert last.endswith(f"{path}\n")
+    assert {"ece", "mae_1", "accuracy_heard"} <= whole["test"].keys()
     parts = [pq.read_table(next((run / "evaluations").glob("*.parquet"))).to_pandas() for run in runs]
     both = pq.read_table(path.with_suffix(".parquet")).to_pandas()
     for name in ("p_1", "p_2", "p_3"):

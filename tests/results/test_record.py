@@ -118,6 +118,12 @@ def test_every_run_is_a_row(tmp_path):
     for split in ("train", "validation", "test"):
         for metric in ("loss", "accuracy", "mae"):
             assert row[f"{split}_{metric}"] == result.last.of(split)[metric]
+    assert row["test_ece"] is None  # an older run, without its predictions
+    shutil.copy(MEASURED / "m3-seed0" / "predictions.parquet", tmp_path / "m3-seed0")
+    (row,) = speaker_count.load_results(tmp_path).to_dict("records")
+    assert row["test_ece"] == pytest.approx(0.0318, abs=1e-4)
+    by_count = [row[f"test_mae_{count}"] for count in (1, 2, 3)]
+    assert np.average(by_count, weights=[3333, 3334, 3333]) == pytest.approx(row["test_mae"], abs=1e-4)
 
 
 def test_what_a_result_says_of_its_clips():

@@ -84,6 +84,16 @@ def test_means_over_a_part_of_the_clips_and_empty_parts():
     assert np.isnan(statistics.interval(0.5, resamples[:, 1]).low)
 
 
+def test_clips_in_which_nobody_speaks_have_no_interval():
+    speakers = np.concatenate([clips_of(8, 100), np.full((50, 3), -1)])
+    silent = np.arange(150) >= 100
+    values = np.ones((150, 3))
+    spoken, alone, both = statistics.means(speakers, values, np.stack([~silent, silent, silent | ~silent], axis=1))
+    assert str(spoken) == str(both) == "1.000 [1.000, 1.000]"
+    assert str(alone) == "1.000"  # to draw speakers does not say how sure it is
+    assert str(*statistics.means(np.full((5, 0), -1), values[:5, :1])) == "1.000"
+
+
 def test_mcnemar_counts_only_where_two_nets_differ():
     first = np.array([True] * 10 + [False] * 2 + [True] * 50)
     second = np.array([False] * 10 + [True] * 2 + [True] * 50)

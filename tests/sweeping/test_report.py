@@ -50,6 +50,25 @@ def test_the_paper_s_figures_stand_beside_ours(reported):
     assert len(record["Speakers Sex"]) == int(record["Speakers"])
 
 
+def test_errors_by_count_and_calibration_of_every_net(reported):
+    test = RunResult.read(next(reported.glob("m3-*"))).last.test
+    rows = {row["net"]: row for row in rows_of(reported, "mae")}
+    assert list(rows) == ["m3", "m5", "spec_2", "majority class", "level", "energy"]
+    assert float(rows["m3"]["error"]) == pytest.approx(test["mae"])
+    assert float(rows["m3"]["error low"]) <= test["mae"] <= float(rows["m3"]["error high"])
+    for count in (1, 2, 3):
+        assert float(rows["m3"][f"{count} error"]) == pytest.approx(test[f"mae_{count}"])
+    constant = [float(rows["majority class"][f"{count} error"]) for count in (1, 2, 3)]
+    assert sorted(constant) in ([0, 1, 1], [0, 1, 2])
+    calibrated = {row["net"]: row for row in rows_of(reported, "calibration_error")}
+    assert float(calibrated["m3"]["expected calibration error"]) == pytest.approx(test["ece"])
+    both = [RunResult.read(run).last.test["ece"] for run in reported.glob("m5-*")]
+    assert float(calibrated["m5"]["expected calibration error"]) == pytest.approx(np.mean(both))
+    audit = {row["net"]: row for row in rows_of(reported, "label_audit")}
+    assert float(audit["m3"]["heard accuracy"]) == pytest.approx(test["accuracy_heard"])
+    assert "And on clips whose speakers are all heard?" in (reported / "report" / "printed.txt").read_text()
+
+
 def test_layers_with_their_sizes(reported):
     rows = rows_of(reported, "architecture_m5")
     convolutions = [row for row in rows if row["layer"] == "Conv2d"]
@@ -61,6 +80,7 @@ def test_every_table_and_figure_is_a_file_too(reported):
     folder = reported / "report"
     names = {path.stem for path in (folder / "tables").iterdir()}
     assert {"results", "table_1", "table_2", "table_3", "where_it_errs", "label_audit", "calibration_error"} <= names
+    assert "mae" in names
     for name in names:
         assert (folder / "tables" / f"{name}.md").read_text().startswith("| ")
         assert (folder / "tables" / f"{name}.tex").read_text().startswith(r"\begin{tabular}")

@@ -99,7 +99,7 @@ def test_a_run_names_sexes(command, tree, tmp_path):
     done = command("train", *words, *sizes, "model.loss.ordinal_weight=0.1", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["last"]["test"]["composition_accuracy"] >= 0
+    assert 0 <= result["last"]["test"]["composition_accuracy"] <= 1
     rows = pq.read_table(tmp_path / "run" / "predictions.parquet").to_pylist()
     sexes = labels.compositions((0, 1, 2))
     for row in rows:
@@ -114,6 +114,7 @@ def test_a_run_names_sexes(command, tree, tmp_path):
         "accuracy_1",
         "accuracy_2",
     }
+    assert "\nsexes and count " in evaluated.stdout
     again = command("evaluate", "run", "mix.clips.test=40", "mix.augment.splits=[test]", f"data.root={tree}")
     assert again.returncode == 0, again.stderr
     (noisy,) = (tmp_path / "run" / "evaluations").glob("*varied*.json")
