@@ -127,3 +127,22 @@ def test_frames_need_clips_that_are_mixed(make_data):
     data = make_data(mix=mix_of(counts=(1, 2)))
     loader = data.train_dataloader()
     assert "active" not in next(iter(loader))
+
+
+def test_sexes_cannot_be_learned_of_speakers_of_unknown_sex(command, tree, tmp_path):
+    lines = [f"{path},{path.parent.parent.name}" for path in sorted(tree.rglob("*.flac"))]
+    (tmp_path / "corpus.csv").write_text("path,speaker\n" + "\n".join(lines) + "\n")
+    sizes = ("mix.clips.train=48", "mix.clips.validation=48", "mix.clips.test=48", "trainer.max_epochs=1")
+    words = ("train", "model=m3", "logger=csv", *sizes, "model.loss.composition_weight=0.5")
+    done = command(*words, "data=manifest", "data.root=corpus.csv", "hydra.run.dir=run")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("model.loss.composition_weight=0.5: the training clips of data=")
+    assert "have no speakers of known sex" in done.stderr
+    assert "Traceback" not in done.stderr
+    known = command(*words, "data=folder", f"data.root={tree}", "hydra.run.dir=known")
+    assert known.returncode == 0, known.stderr
+    evaluated = command("evaluate", "known", "data=manifest", "data.root=corpus.csv")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert "sexes and count         not known: the speakers are of unknown sex" in evaluated.stdout
+    (path,) = (tmp_path / "known" / "evaluations").glob("*.json")
+    assert "composition_accuracy" not in json.loads(path.read_text())["test"]
