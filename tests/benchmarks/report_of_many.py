@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 
 from speaker_count.compose import compose
 from speaker_count.results.tables import paper
+from speaker_count.training.recipe import TRAINING
 
 
 def copy(run: Path, folder: Path, model: str, seed: int) -> None:
@@ -27,6 +28,7 @@ def copy(run: Path, folder: Path, model: str, seed: int) -> None:
     folder.mkdir(parents=True)
     result = json.loads((run / "result.json").read_text())
     net = OmegaConf.to_container(compose([f"model={model}"]).model, resolve=True)
+    net = {key: value for key, value in net.items() if key not in TRAINING}
     kind = "spectrogram" if model.startswith("spec") else "waveform"
     result |= {"model": model, "seed": seed, "kind": kind, "paper_name": paper()[model]["name"], "net": net}
     (folder / "result.json").write_text(json.dumps(result))

@@ -96,8 +96,9 @@ def test_the_terminal_shows_the_answer_and_the_tables(reported):
     printed = (reported / "report" / "printed.txt").read_text()
     assert "Waveform or spectrogram?" in printed
     assert "index.html" in printed
+    scores = printed.partition("Scores: Accuracy on the test clips\n")[2].partition("\n\n")[0]
     for row in rows_of(reported, "results"):
-        (line,) = (line for line in printed.splitlines() if line.startswith(f"| {row['net']} ") and "[" in line)
+        (line,) = (line for line in scores.splitlines() if line.startswith(f"| {row['net']} ") and "[" in line)
         assert f"{float(row['test accuracy']):.3f} [" in line
 
 
