@@ -1,4 +1,4 @@
-"""Finished runs in Python."""
+"""Finished runs and weights in Python."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +10,24 @@ from torch import Tensor, nn
 from speaker_count import labels
 from speaker_count.compose import rebuild
 from speaker_count.errors import UserError
+from speaker_count.models.counting import CountingNet
 from speaker_count.results.record import RunResult
 from speaker_count.training.saved_state import load_weights
+from speaker_count.weights.reading import trained
 
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A finished run's net, ready to count.
+    """A trained net, ready to count.
 
     Attributes:
-        net: in evaluation mode, with its front end: `(batch, samples)` int16, or float in [-1, 1), -> logits
-            `(batch, classes)`.
+        net: in evaluation mode, with its front end: `(batch, samples)` int16, or float in [-1, 1), -> logits of counts
+            `(batch, classes)`, also where it distinguishes sexes. Those of weights are calibrated.
         counts: the number of speakers of each class.
         labels: the names of the classes, such as `2 speakers`.
         sample_rate: of the clips, in Hz.
         clip_samples: the length of a clip.
-        result: the contents of `result.json`.
+        result: the contents of `result.json`; of weights a `Weights`, with the temperature.
     """
 
     net: nn.Module
@@ -65,24 +67,28 @@ class LoadedRun:
 
 
 def load_run(run_dir: str | Path, config_dir: str | Path | None = None, checkpoint: str = "last") -> LoadedRun:
-    """Load a finished run.
+    """Load a finished run, or weights.
 
     Args:
-        run_dir: its folder.
+        run_dir: the run's folder; or the name of packaged weights, such as `recommended` (`speaker_count.weights.names`
+            lists them); or the path of a file of weights. `./recommended` is a folder.
         config_dir: a folder of your own configs and nets, as for `speaker-count train --config-dir`.
-        checkpoint: "last", the net after the last epoch, or "best", the net of the best validation accuracy.
+        checkpoint: of a run, "last", the net after the last epoch, or "best", the net of the best validation accuracy.
 
     Raises:
-        UserError: the folder holds no finished run, its checkpoint cannot be read, or its net is not installed.
+        UserError: there is no finished run and there are no weights, they cannot be read, or the net is not installed.
     """
     if checkpoint not in ("last", "best"):
         raise UserError(f"checkpoint={checkpoint!r}: expected 'last' or 'best'")
-    folder = Path(run_dir)
-    result = RunResult.read(folder)
+    found = trained(run_dir, checkpoint)
+    if found.run_dir is None and checkpoint != "last":
+        raise UserError(f"checkpoint={checkpoint!r}: {run_dir} has only the weights after the last epoch")
+    result = found.result
     module = rebuild(result, config_dir)
-    load_weights(module, folder / "checkpoints" / f"{checkpoint}.ckpt")
+    load_weights(module, found.checkpoint)
+    composed = module.compositions is not None
     return LoadedRun(
-        net=nn.Sequential(module.front_end, module.net).eval(),
+        net=CountingNet(module.front_end, module.net, result.counts, composed, module.temperature).eval(),
         counts=result.counts,
         labels=labels.class_names(result.counts),
         sample_rate=result.data["sample_rate"],

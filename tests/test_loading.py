@@ -38,7 +38,7 @@ def test_a_loaded_run_predicts_what_was_predicted_when_it_was_tested(run_dir, ca
 def test_the_best_epoch_s_net_can_be_loaded_too(run_dir):
     best = speaker_count.load_run(run_dir, checkpoint="best")
     weights = torch.load(run_dir / "checkpoints" / "best.ckpt")["state_dict"]
-    assert torch.equal(best.net[1].classifier.weight, weights["net.classifier.weight"])
+    assert torch.equal(best.net.net.classifier.weight, weights["net.classifier.weight"])
     with pytest.raises(UserError, match="expected 'last' or 'best'"):
         speaker_count.load_run(run_dir, checkpoint="first")
 

@@ -1,6 +1,6 @@
-"""`speaker-count evaluate RUN_DIR [overrides]`: evaluate a finished run's net, as it was after its last epoch, on
-another corpus or mix; several runs also as an ensemble, the mean of their probabilities. The overrides are those of
-train for data, mix and trainer; everything else is as in the run.
+"""`speaker-count evaluate RUN_DIR [overrides]`: evaluate a finished run's net, as it was after its last epoch, or
+weights such as `recommended`, on another corpus or mix; several also as an ensemble, the mean of their probabilities.
+The overrides are those of train for data, mix and trainer; everything else is as in the run.
 """
 
 import argparse
@@ -11,20 +11,25 @@ from speaker_count.training.importing import importing
 
 
 def main() -> None:
-    """Read the command line, evaluate, and write each evaluation into its run's folder."""
+    """Read the command line, evaluate, and write each evaluation into its run's folder, or below multirun."""
     parser = argparse.ArgumentParser(
         usage="%(prog)s RUN_DIR [RUN_DIR ...] [KEY=VALUE ...] [--config-dir DIR]",
         description=(__doc__ or "").split(":", 1)[1].strip(),
     )
-    parser.add_argument("words", nargs="+", metavar="RUN_DIR", help="the folder of a finished run, or several")
+    parser.add_argument(
+        "words",
+        nargs="+",
+        metavar="RUN_DIR",
+        help="the folder of a finished run, the name of packaged weights, or a file of weights; or several",
+    )
     parser.add_argument("overrides", nargs="*", help="data=demo, mix.clips.test=1000, force=true, ...")
     parser.add_argument("--config-dir", help="a folder of your own configs")
     arguments = parser.parse_intermixed_args()
     words = [*arguments.words, *arguments.overrides]
-    runs = [Path(word) for word in words if "=" not in word or Path(word).is_dir()]
-    overrides = [word for word in words if Path(word) not in runs]
+    runs = [word for word in words if "=" not in word or Path(word).exists()]
+    overrides = [word for word in words if word not in runs]
     if not runs:
-        parser.error("name the folder of a finished run")
+        parser.error("name the folder of a finished run, or weights")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with importing():
         from speaker_count.sweeping import evaluation

@@ -17,7 +17,7 @@ from speaker_count.errors import check_number
 from speaker_count.results import tables
 from speaker_count.results.record import is_finished
 from speaker_count.sweeping.resources import Concurrency, concurrency
-from speaker_count.training import ddp, run_folder, threads
+from speaker_count.training import ddp, run_folder, starting, threads
 from speaker_count.training.memory import keep_freed_memory, peak_memory_bytes
 from speaker_count.training.recipe import Recipe
 from speaker_count.training.throughput import Throughput, measure
@@ -108,6 +108,8 @@ def _look(run: PlannedRun) -> None:
     run.finished = is_finished(run.folder) and not config.force
     if run.finished:
         return
+    if config.model.get("weights") is not None:
+        starting.find(config.model.weights)
     run.epochs_done = 0 if config.force else run_folder.epochs_done(run.folder)
 
     def limited(split: str, stage: str) -> int:

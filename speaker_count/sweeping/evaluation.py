@@ -1,5 +1,5 @@
-"""Evaluate finished runs' nets, as they were after their last epochs, on another corpus or mix; several runs also as an
-ensemble. Everything that is not overridden is as in the run.
+"""Evaluate nets, those of finished runs as they were after their last epochs, on another corpus or mix; several also
+as an ensemble. Everything that is not overridden is as in the run.
 """
 
 import datetime
@@ -22,7 +22,9 @@ from speaker_count.results.record import Evaluation, RunResult
 from speaker_count.training import ddp, evaluation_log, run_folder, testing, threads
 from speaker_count.training.recipe import Recipe
 from speaker_count.training.secrets import masked, masked_override
+from speaker_count.weights.reading import Trained, trained
 
+EVALUATIONS = Path("multirun", "evaluations")  # of weights, which may lie where nothing is written
 SUBSETS = ("data.train_subsets", "data.validation_subsets", "data.test_subsets")
 SPEECH = (
     "data", "data.source", "data.root", *SUBSETS, "data.utterance_list", "data.sample_rate", "data.resample",
@@ -31,25 +33,34 @@ SPEECH = (
 
 
 class Evaluated(NamedTuple):
-    """What the evaluation of a run gives: its file, and what was tested on which clips."""
+    """What the evaluation of a net gives: its file, and what was tested on which clips."""
 
     path: Path
-    result: RunResult
+    net: Trained
     tested: testing.Tested
     data: ClipDataModule
     made: Recipe
 
 
-def evaluate(run_dir: Path, overrides: Sequence[str], config_dir: str | None, alone: bool) -> Evaluated:
-    """Evaluate a run, write its file, and print its scores.
+class Opened(NamedTuple):
+    """What a net is tested on: the recipe, and its clips, set up."""
+
+    made: Recipe
+    data: ClipDataModule
+    ranks: int
+    force: bool
+
+
+def open_like(result: RunResult, overrides: Sequence[str], config_dir: str | None) -> Opened:
+    """The clips of a run, with some of its config overridden.
 
     Args:
-        run_dir: the folder of a finished run.
         overrides: those of train for data, mix and trainer.
         config_dir: a folder of the user's own configs.
-        alone: refuse a run that was evaluated so before; in an ensemble, its file stays as it is.
+
+    Raises:
+        UserError: the net does not take these clips, or the run's speech is not there and no other is named.
     """
-    result = RunResult.read(run_dir)
     config = compose_like(result, overrides, config_dir)
     counts = config.mix.counts
     unknown = (set(counts) if isinstance(counts, Sequence) else {counts}) - set(result.counts)
@@ -78,23 +89,35 @@ def evaluate(run_dir: Path, overrides: Sequence[str], config_dir: str | None, al
             f"{data.root} does not hold the run's speech: name its folder with data.root=DIR, or other speech with "
             "data=NAME"
         )
-    path = _path(made, data, result, run_dir)
-    if alone and path.is_file() and not config.force:
-        raise UserError(f"{path} exists; force=true evaluates again and keeps the old file beside it")
+    return Opened(made, data, ranks, bool(config.force))
 
-    checkpoint = run_dir / "checkpoints" / "last.ckpt"
+
+def evaluate(what: str, overrides: Sequence[str], config_dir: str | None, alone: bool) -> Evaluated:
+    """Evaluate a net, write its file, and print its scores.
+
+    Args:
+        what: as of `trained`: the folder of a finished run, or weights, whose probabilities are calibrated.
+        overrides, config_dir: as of `open_like`.
+        alone: refuse a net that was evaluated so before; in an ensemble, its file stays as it is.
+    """
+    net = trained(what)
+    result, checkpoint = net.result, net.checkpoint
+    made, data, ranks, force = open_like(result, overrides, config_dir)
+    path = _path(made, data, net)
+    if alone and path.is_file() and not force:
+        raise UserError(f"{path} exists; force=true evaluates again and keeps the old file beside it")
     # beside the user's pools: a run folder may come from anywhere, and would say how its net is scored
     evaluating = data.cache / "evaluations" / f"{result.identity}-{path.stem}"
     with (
         data.verified(),
-        threads.using(threads.noted(run_dir)),
+        threads.using(None if net.run_dir is None else threads.noted(net.run_dir)),
         ddp.other_ranks(testing.evaluate, made, checkpoint, evaluating, ranks=ranks),
     ):
         tested = testing.evaluate(made, checkpoint, evaluating, data)
-    if not path.is_file() or config.force:
+    if not path.is_file() or force:
         _write(path, made, data, result, tested)
     evaluation_log.remove(evaluating)
-    evaluated = Evaluated(path, result, tested, data, made)
+    evaluated = Evaluated(path, net, tested, data, made)
     _print(evaluated, tested.predictions, tested.metrics, path)
     return evaluated
 
@@ -106,20 +129,21 @@ def evaluate_ensemble(evaluated: Sequence[Evaluated]) -> None:
         UserError: they do not distinguish the same counts of speakers, or were not tested on the same clips.
     """
     first = evaluated[0]
-    counts = first.result.counts
-    if any(each.result.counts != counts for each in evaluated):
+    counts = first.net.result.counts
+    if any(each.net.result.counts != counts for each in evaluated):
         raise UserError("these runs distinguish other counts of speakers: an ensemble needs nets with the same classes")
     hashes = {each.data.clips["test"].sha256() for each in evaluated}
     if len(hashes) > 1:
         raise UserError("these runs were not tested on the same clips: name the data and the mix, data=NAME mix=NAME")
     everyone = testing.heard(first.tested.predictions, first.data)
     metrics, predictions = ensemble.mean([each.tested.predictions for each in evaluated], counts, everyone)
-    runs = [each.path.parent.parent for each in evaluated]
-    name = hashlib.sha256(" ".join(sorted(each.result.identity for each in evaluated)).encode()).hexdigest()[:8]
-    path = runs[0].absolute().parent / "ensembles" / f"{first.path.stem}-{name}.json"
+    identities = [each.net.result.identity for each in evaluated]
+    name = hashlib.sha256(" ".join(sorted(identities)).encode()).hexdigest()[:8]
+    beside = EVALUATIONS if first.net.run_dir is None else first.net.run_dir.absolute().parent
+    path = beside / "ensembles" / f"{first.path.stem}-{name}.json"
     values = {
-        "runs": [run.absolute().name for run in runs],
-        "identities": [each.result.identity for each in evaluated],
+        "runs": [each.net.name for each in evaluated],
+        "identities": identities,
         "data": {**masked(first.made.values["data"]), "pool": None, **first.data.described()},
         "mix": first.made.values["mix"],
         "test": metrics,
@@ -130,19 +154,19 @@ def evaluate_ensemble(evaluated: Sequence[Evaluated]) -> None:
     files.make_own(path.parent)
     record.write_predictions(path.with_suffix(".parquet"), predictions)
     files.write_json(path, {"schema": record.SCHEMA, **checks.written(values)})
-    _print(first, predictions, metrics, path, f"ensemble of {len(runs)} runs")
+    _print(first, predictions, metrics, path, f"ensemble of {len(evaluated)} nets")
 
 
 def _print(
     evaluated: Evaluated, predictions: Mapping[str, Any], metrics: Mapping[str, Any], path: Path, name: str = ""
 ) -> None:
     """Print scores on the clips of an evaluation, and the file that holds them."""
-    result, data, published = evaluated.result, evaluated.data, ""
+    result, data, published = evaluated.net.result, evaluated.data, ""
     seconds = data.mix.clip_seconds
     if data.name == "libricount" and seconds in scores.countnet():
         published = f"(Stöter et al. 2019, {seconds:g} s: {scores.countnet()[seconds]})"
     everyone = testing.heard(predictions, data)
-    print(printable(f"{name or result.model}, data={data.name}, mix={data.mix.name}"))
+    print(printable(f"{name or evaluated.net.name}, data={data.name}, mix={data.mix.name}"))
     print("\n".join(scores.summary(predictions, result.counts, metrics, everyone, published)))
     print(printable(str(path)))
 
@@ -189,13 +213,14 @@ def _with_sounds(made: Recipe, result: RunResult, keys: Collection[str]) -> Reci
     )
 
 
-def _path(made: Recipe, data: ClipDataModule, result: RunResult, run_dir: Path) -> Path:
+def _path(made: Recipe, data: ClipDataModule, net: Trained) -> Path:
     """Where the evaluation is written."""
+    result = net.result
     name = f"{data.name}-{data.mix.name}{run_folder.override_hash(made.overrides)}"
     if not pool.is_speech_of(data.pool, result.data):  # data=folder can be many corpora
         other = data.pool.sha256 != result.data["corpus_sha256"]
         name += f"-{(data.pool.sha256 if other else data.pool.samples_sha256)[:8]}"
-    return run_dir / "evaluations" / f"{name}.json"
+    return (EVALUATIONS / net.name if net.run_dir is None else net.run_dir / "evaluations") / f"{name}.json"
 
 
 def _write(path: Path, made: Recipe, data: ClipDataModule, result: RunResult, tested: testing.Tested) -> None:

@@ -20,7 +20,17 @@ from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.errors import UserError, check_number
 from speaker_count.results import record, tables
 from speaker_count.results.record import RunResult, Scores
-from speaker_count.training import ddp, evaluation_log, extension, memory, run_folder, testing, threads, wandb_run
+from speaker_count.training import (
+    ddp,
+    evaluation_log,
+    extension,
+    memory,
+    run_folder,
+    starting,
+    testing,
+    threads,
+    wandb_run,
+)
 from speaker_count.training.checkpoints import Checkpoints
 from speaker_count.training.epoch_table import EpochTable
 from speaker_count.training.evaluation_log import EvaluationLog
@@ -82,7 +92,11 @@ def check_metric(values: Mapping[str, Any]) -> None:
 
 def claim(recipe: Recipe, data: ClipDataModule, path: Path) -> RunFolder:
     """The folder of a run, to be claimed."""
-    identity = run_folder.identity(masked(recipe.values), recipe.choices, data.pool, data.sounds.opened())
+    values = masked(recipe.values)
+    start = recipe.values["model"].get("weights")
+    if start is not None:  # named by their content, wherever they lie
+        values["model"]["weights"] = starting.sha256(start)
+    identity = run_folder.identity(values, recipe.choices, data.pool, data.sounds.opened())
     return RunFolder(path, identity, recipe.values["force"])
 
 
@@ -138,7 +152,7 @@ def fit(
         data.setup()
     seed = recipe.values["seed"]
     pl.seed_everything(seed, verbose=False)
-    module = recipe.module()
+    module = recipe.module(start=checkpoint is None)
     if ddp.rank() == 0:
         _check_length(module, data)
     else:
@@ -232,6 +246,7 @@ def _parameters(module: SpeakerCounter) -> int:
 
 def _result(recipe: Recipe, folder: RunFolder, data: ClipDataModule, fitted: Fitted, ranks: int) -> RunResult:
     epochs, model = fitted.epochs, recipe.choices["model"]
+    started = {"weights": sha256} if (sha256 := folder.identity.get("model.weights")) else {}
     return RunResult(
         model=model,
         paper_name=tables.paper_name(model),
@@ -243,7 +258,7 @@ def _result(recipe: Recipe, folder: RunFolder, data: ClipDataModule, fitted: Fit
         data={**masked(recipe.values["data"]), **data.described()},
         mix=recipe.values["mix"],
         net={key: value for key, value in masked(recipe.values["model"]).items() if key not in TRAINING},
-        training=masked(recipe.training()),
+        training={**masked(recipe.training()), **started},
         last=_scores(epochs.rows[-1], fitted.last_test),
         best=_scores(epochs.best, fitted.best_test),
         fit_seconds=round(epochs.seconds["fit"], 3),

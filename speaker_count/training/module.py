@@ -16,8 +16,10 @@ from torchmetrics import CatMetric, MeanMetric
 
 from speaker_count import __version__, labels
 from speaker_count.errors import DivergedError, UserError, check_number
+from speaker_count.models.counting import calibrated, marginal
+from speaker_count.training import starting
 from speaker_count.training.metrics import metrics_of
-from speaker_count.training.objective import FRAME_SECONDS, Objective, composition_of, marginal
+from speaker_count.training.objective import FRAME_SECONDS, Objective, composition_of
 
 VALIDATION_SETS = ("validation", "train")  # as the DataModule orders them; the second where `evaluate_train` is on
 SHOWN_CLIPS = 8  # in a message
@@ -40,6 +42,10 @@ class SpeakerCounter(pl.LightningModule):
         scheduler: Lightning's `lr_scheduler_config`, but that its `scheduler` makes the scheduler, given the optimizer
             and, if it takes them, the `total_steps` of the run; None: the learning rate stays.
         compile: compile the net with Inductor before it is trained; it computes the same, rounded otherwise.
+        weights: that the net starts from, see `starting.load`; None: torch's generator draws them.
+
+    Attributes:
+        temperature: by which the logits of counts are divided in evaluation; 1 but for calibrated weights.
 
     Raises:
         UserError: fewer than two counts, or a learning rate below 0.
@@ -57,6 +63,7 @@ class SpeakerCounter(pl.LightningModule):
         optimizer: Callable[..., torch.optim.Optimizer] | None = None,
         scheduler: Mapping[str, Any] | None = None,
         compile: bool = False,  # noqa: A002 - as the key of the config
+        weights: str | None = None,
     ):
         super().__init__()
         if len(counts) < 2:
@@ -65,8 +72,14 @@ class SpeakerCounter(pl.LightningModule):
         check_number("model.compile", compile, bool)
         self.front_end, self.objective = front_end, Objective.of(loss)
         self.compositions = labels.compositions(counts) if self.objective.composition_weight else None
-        of_frames = {"frame_classes": max(counts) + 1} if self.objective.frame_weight else {}
-        self.net = made("model.net", net, classes=len(self.compositions or counts), **of_frames)
+        classes = {"classes": len(self.compositions or counts)}
+        if self.objective.frame_weight:
+            classes["frame_classes"] = max(counts) + 1
+        self.net = made("model.net", net, **classes)
+        if weights is not None:
+            larger = {name: number + 1 for name, number in classes.items()}
+            starting.load(self.net, weights, counts, functools.partial(made, "model.net", net, **larger))
+        self.temperature = 1.0
         self.learning_rate, self.compiles = learning_rate, compile
         self.optimizer, self.scheduler = optimizer or torch.optim.Adam, scheduler
         self.counts = list(counts)  # no buffer: a callback that averages weights and buffers would round them
@@ -93,7 +106,7 @@ class SpeakerCounter(pl.LightningModule):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Logits `(batch, classes)` of `(batch, samples)` waveforms: int16, or float in [-1, 1)."""
-        return self.counted(self.outputs(waveform)[0])
+        return self.counted(self.calibrated(self.outputs(waveform)[0]))
 
     def outputs(self, waveform: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the net gives: logits of counts, or of compositions, `(batch, outputs)`; in training also those of
@@ -105,6 +118,10 @@ class SpeakerCounter(pl.LightningModule):
     def counted(self, outputs: Tensor) -> Tensor:
         """Logits of counts, `(batch, classes)`, from what the net gives."""
         return marginal(outputs, self.counts) if self.compositions else outputs
+
+    def calibrated(self, outputs: Tensor) -> Tensor:
+        """What the net gives, `(batch, outputs)`, with logits of counts that are divided by the temperature."""
+        return calibrated(outputs, self.counts, self.temperature, composed=self.compositions is not None)
 
     @property
     def frame_seconds(self) -> float | None:
@@ -153,10 +170,15 @@ class SpeakerCounter(pl.LightningModule):
         return loss
 
     def _outputs(self, batch: dict[str, Tensor], split: str) -> tuple[Tensor, Tensor | None]:
-        if split == "running" or self.evaluation_log is None:
+        if split == "running":
             return self.outputs(batch["waveform"])
-        outputs = self.evaluation_log.outputs(split, batch["index"], lambda: self.outputs(batch["waveform"])[0])
-        return outputs, None
+
+        def compute() -> Tensor:
+            return self.outputs(batch["waveform"])[0]
+
+        log = self.evaluation_log
+        outputs = compute() if log is None else log.outputs(split, batch["index"], compute)
+        return self.calibrated(outputs), None
 
     def _diverged(self, loss: Tensor, index: Tensor, split: str) -> UserError:
         clips = ", ".join(map(str, index[:SHOWN_CLIPS].tolist())) + ", ..." * (len(index) > SHOWN_CLIPS)

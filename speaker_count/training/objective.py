@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from speaker_count import labels
 from speaker_count.errors import UserError, check_number
+from speaker_count.models.counting import marginal
 
 FRAME_SECONDS = 0.02  # for which the number of active voices is known
 IGNORED = -100  # a target that cross-entropy leaves out
@@ -84,12 +85,6 @@ class Objective:
             active = nn.functional.interpolate(batch["active"][:, None].float(), steps, mode="nearest")[:, 0].long()
             loss = loss + self.frame_weight * nn.functional.cross_entropy(frames, active)
         return loss
-
-
-def marginal(outputs: Tensor, counts: Sequence[int]) -> Tensor:
-    """Logits of counts `(batch, counts)` from those of compositions, `(batch, compositions)`."""
-    parts = outputs.split([count + 1 for count in counts], dim=1)
-    return torch.stack([part.logsumexp(dim=1) for part in parts], dim=1)
 
 
 def composition_of(batch: Mapping[str, Tensor], counts: Sequence[int]) -> Tensor:

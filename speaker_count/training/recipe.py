@@ -16,7 +16,7 @@ from speaker_count.training import progress
 from speaker_count.training.checkpoints import AtomicCheckpointIO
 from speaker_count.training.module import SpeakerCounter
 
-TRAINING = ("optimizer", "scheduler", "compile")  # keys of `model` that a trained net does not need
+TRAINING = ("optimizer", "scheduler", "compile", "weights")  # keys of `model` that a trained net does not need
 TRAINER = ("max_epochs", "precision", "gradient_clip_val", "accumulate_grad_batches")
 
 
@@ -43,13 +43,18 @@ class Recipe:
 
     def training(self) -> dict[str, Any]:
         """How the net is trained: plain values, in which the last part of a class's name stands for it."""
-        parts = {key: self.values["model"].get(key) for key in TRAINING}
+        parts = {key: self.values["model"].get(key) for key in TRAINING if key != "weights"}  # a path says nothing
         parts |= {key: self.values["trainer"].get(key) for key in TRAINER}
         return _named({**parts, "callbacks": self.values.get("callbacks")})
 
-    def module(self) -> SpeakerCounter:
-        """The net, with weights drawn from torch's generator."""
-        module: SpeakerCounter = self.instantiate(self.values["model"], _convert_="all")
+    def module(self, start: bool = False) -> SpeakerCounter:
+        """The net, with weights drawn from torch's generator.
+
+        Args:
+            start: with `model.weights`, if the config has any.
+        """
+        model = {key: value for key, value in self.values["model"].items() if start or key != "weights"}
+        module: SpeakerCounter = self.instantiate(model, _convert_="all")
         return module
 
     def trainer(self, callbacks: Sequence[pl.Callback] = (), **settings: Any) -> pl.Trainer:

@@ -88,7 +88,7 @@ def changes(overrides: Sequence[str]) -> list[str]:
     """
     changed = []
     for override in overrides:
-        key, root = _key_of(override), override.partition("=")[2]
+        key, root = key_of(override), override.partition("=")[2]
         if key in SOUND_ROOTS and root not in ("", "null"):
             changed.append(f"{key}={own_name(root.strip(QUOTES)).lstrip('-')}")
         elif not is_outside(key) and key not in NAMED:
@@ -96,7 +96,8 @@ def changes(overrides: Sequence[str]) -> list[str]:
     return sorted(changed)
 
 
-def _key_of(override: str) -> str:
+def key_of(override: str) -> str:
+    """The key of an override."""
     return override.lstrip("+~").partition("=")[0].partition("@")[0]
 
 
@@ -106,7 +107,7 @@ def override_hash(overrides: Sequence[str], *named: str) -> str:
     Args:
         named: keys whose values the folder's name shows, too.
     """
-    changed = [change for change in changes(overrides) if _key_of(change) not in named]
+    changed = [change for change in changes(overrides) if key_of(change) not in named]
     return "-" + hashlib.sha256("\n".join(changed).encode()).hexdigest()[:8] if changed else ""
 
 

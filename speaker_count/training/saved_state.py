@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from speaker_count.errors import UserError
+from speaker_count.training import weights_file
+from speaker_count.weights import TENSORS
 
 MOST_CHARACTERS = 200  # in a message, of what a checkpoint says
 
@@ -39,25 +41,48 @@ def read(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Load the weights of a checkpoint.
+def load_weights(module: Any, path: Path) -> None:
+    """Load the weights of a checkpoint, or those in a safetensors file with the temperature that is said of them.
+
+    Args:
+        module: a `SpeakerCounter`.
 
     Raises:
         UserError: the file is no checkpoint, that of another version or another net, or its weights are unusable.
     """
-    weights = read(path)["state_dict"]
+    if path.suffix == TENSORS:
+        weights, described = weights_file.read(path, module.net)
+        _load(module.net, weights, f"the file {path}")
+        module.temperature = described.temperature
+    else:
+        _load(module, read(path)["state_dict"], f"the checkpoint {path}")
+
+
+def _load(module: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
     try:
         module.load_state_dict(weights)
     except (RuntimeError, TypeError) as error:
         reason = str(error).splitlines()[-1].strip()[:MOST_CHARACTERS]
-        raise UserError(f"the checkpoint {path} is that of another net: {reason}") from error
+        raise UserError(f"{what} is that of another net: {reason}") from error
+    check_numbers(module, weights, what)
+
+
+def check_numbers(module: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
+    """Check that a net can compute with weights.
+
+    Args:
+        what: they are, for the message.
+
+    Raises:
+        UserError: some are infinite or not a number.
+    """
     parameters = dict(module.named_parameters())
     for name, weight in weights.items():  # a net may keep infinity in a mask
         unusable = ~weight.isfinite() if name in parameters else weight.isnan()
         if unusable.any():
             raise UserError(
-                f"the checkpoint {path} is unusable: {name[:MOST_CHARACTERS]} is infinite or not a number; put another "
-                "copy of it there, or train again with force=true and a lower model.learning_rate"
+                f"{what} is unusable: {name[:MOST_CHARACTERS]} is infinite or not a number; put another copy of it "
+                "there, or train again with force=true and a lower model.learning_rate"
             )
 
 
