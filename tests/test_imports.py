@@ -166,6 +166,8 @@ def test_help_and_the_package_itself_import_nothing_heavy():
         ("train", "experiment=paper", "model.lerning_rate=1"),
         ("report", "--help"),
         ("report", "nowhere"),
+        ("weights",),
+        ("weights", "--help"),
         ("forecast", "--folders", "experiment=paper"),
         ("forecast", "model.lerning_rate=1"),
         ("prepare", "data.rooot=x"),

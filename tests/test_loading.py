@@ -35,6 +35,19 @@ def test_a_loaded_run_predicts_what_was_predicted_when_it_was_tested(run_dir, ca
     np.testing.assert_allclose(run.predict(torch.from_numpy(clips[3])), expected[3], atol=1e-5)  # one clip
 
 
+def test_a_net_that_distinguishes_sexes_counts(command, tree, cache, tmp_path):
+    train = ("train", *SMALL, f"data.root={tree}", "model=m3", "model.loss.composition_weight=1", "logger=csv")
+    done = command(*train, "trainer.max_epochs=1", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    run = speaker_count.load_run(tmp_path / "run")
+    data = ClipDataModule.of_run(run.result.data, run.result.mix, cache)
+    data.setup()
+    clips = data.clips["test"].render(data.clips["test"].plan())
+    table = pq.read_table(tmp_path / "run" / "predictions.parquet")
+    expected = np.stack([table[f"p_{number}"].to_numpy() for number in (1, 2, 3)], axis=1)
+    np.testing.assert_allclose(run.predict(clips), expected, atol=1e-5)
+
+
 def test_the_best_epoch_s_net_can_be_loaded_too(run_dir):
     best = speaker_count.load_run(run_dir, checkpoint="best")
     weights = torch.load(run_dir / "checkpoints" / "best.ckpt")["state_dict"]

@@ -21,9 +21,30 @@ def installed(tmp_path_factory):
 
 
 def test_holds_configs_plugin_and_types_once(installed):
-    for name in ("hydra_plugins/speaker_count.py", "speaker_count/py.typed", "speaker_count/conf/config.yaml"):
+    packaged = [f"speaker_count/weights/{name}" for name in ("README.md", "m5.json", "recommended.safetensors")]
+    for name in (
+        "hydra_plugins/speaker_count.py",
+        "speaker_count/py.typed",
+        "speaker_count/conf/config.yaml",
+        *packaged,
+    ):
         assert (installed / name).is_file()
     assert not (installed / "speaker_count" / "sweeping" / "plugin").exists()
+
+
+def test_evaluates_its_weights_in_an_empty_folder_and_writes_nothing_into_itself(installed, tree, tmp_path):
+    before = sorted(path for path in installed.rglob("*") if path.suffix not in (".pyc", ""))
+    words = ("evaluate", "m5", "data=folder", f"data.root={tree}", "mix.clips.test=30")
+    done = subprocess.run(
+        [sys.executable, "-c", "import speaker_count.cli; speaker_count.cli.main()", *words],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(installed), "PATH": "/usr/bin:/bin", "SPEAKER_COUNT_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list(tmp_path.glob("multirun/evaluations/m5/*.json"))) == 1
+    assert sorted(path for path in installed.rglob("*") if path.suffix not in (".pyc", "")) == before
 
 
 def test_trains_an_epoch_in_an_empty_folder_with_the_configs_that_came_along(installed, tree, tmp_path):

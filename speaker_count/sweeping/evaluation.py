@@ -74,6 +74,12 @@ def open_like(result: RunResult, overrides: Sequence[str], config_dir: str | Non
     keys = {override.partition("=")[0].lstrip("+~") for override in overrides}
     named = keys.intersection(SPEECH)
     made = _with_sounds(with_speech(made, result, named), result, keys)
+    speech = made.values["data"]
+    if not named and speech.get("pool") is None and speech.get("root") is None:  # a corpus of its user's own
+        raise UserError(
+            f"the net's own speech, data={result.data['name']}, is not among your pools: name it with data.root=, or "
+            "other speech with data=NAME"
+        )
     data = made.data()
     data.check_divides(ranks)
     data.setup()

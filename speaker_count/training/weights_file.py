@@ -11,7 +11,7 @@ from speaker_count import weights
 from speaker_count.errors import UserError
 from speaker_count.weights.reading import AGAIN, Weights
 
-SPARE = 2**20  # bytes that a file may have beside the weights of its net, for names and more outputs
+SPARE = 2**26  # bytes that can be read without harm, whatever the net
 
 
 def read(path: Path, net: nn.Module) -> tuple[dict[str, Tensor], Weights]:
@@ -28,7 +28,7 @@ def read(path: Path, net: nn.Module) -> tuple[dict[str, Tensor], Weights]:
     try:
         if path.exists() and not path.is_file():
             raise ValueError("it is no regular file")  # a pipe would be waited for
-        if path.stat().st_size > 2 * sum(tensor.nbytes for tensor in net.state_dict().values()) + SPARE:
+        if path.stat().st_size > SPARE + 2 * sum(tensor.nbytes for tensor in net.state_dict().values()):
             raise ValueError("it is larger than the weights of this net")
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != described.sha256:
