@@ -71,7 +71,7 @@ def package(run_dir: str, out: str | None, overrides: Sequence[str], config_dir:
             },
         }
     )
-    files.make_own(path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)  # the files replace links, and are written through none
     with files.replacing(path.with_suffix(weights.TENSORS)) as partial:
         partial.write_bytes(tensors)
     described.write(path)

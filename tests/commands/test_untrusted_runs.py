@@ -71,7 +71,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("command", ["evaluate", "report"])
+@pytest.mark.parametrize("command", ["evaluate", "report", "weights"])
 def test_nothing_of_it_is_called_or_interpolated(verb, received, monkeypatch, form, command):
     monkeypatch.chdir(received)
     (received / "evil.yaml").write_text("_target_: payload.run\n")
