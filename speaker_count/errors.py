@@ -1,6 +1,7 @@
 """Mistakes that the user can mend, and the checks of values from a config that raise them."""
 
 import errno
+from collections.abc import Callable
 from typing import Any
 
 # no permission, no space, a link where none is followed
@@ -76,3 +77,15 @@ def check_list(key: str, value: Any) -> None:
     """
     if value is not None and (isinstance(value, str) or not all(isinstance(name, str) for name in value)):
         raise UserError(f"{key}={value}: expected a list, such as {key}=[a,b]")
+
+
+def made(key: str, make: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
+    """What a partial of the config makes.
+
+    Raises:
+        UserError: it does not take its arguments.
+    """
+    try:
+        return make(*arguments, **settings)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{key}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error

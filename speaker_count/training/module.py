@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchmetrics import CatMetric, MeanMetric
 
 from speaker_count import __version__, labels
-from speaker_count.errors import DivergedError, UserError, check_number
+from speaker_count.errors import DivergedError, UserError, check_number, made
 from speaker_count.models.counting import calibrated, marginal
 from speaker_count.training import starting
 from speaker_count.training.metrics import metrics_of
@@ -307,15 +307,3 @@ class SpeakerCounter(pl.LightningModule):
             running = {name: sum(of["running"][name] for of in ranks) * (self.global_rank == 0) for name in running}
         for state in ("state_dict", "current_model_state"):  # the second where weights are averaged
             checkpoint.get(state, {}).update({f"running.{name}": value for name, value in running.items()})
-
-
-def made(key: str, make: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
-    """What a partial of the config makes.
-
-    Raises:
-        UserError: it does not take its arguments.
-    """
-    try:
-        return make(*arguments, **settings)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{key}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
