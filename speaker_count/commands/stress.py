@@ -18,15 +18,15 @@ def main() -> None:
         usage="%(prog)s RUN [RUN ...] [KEY=VALUE ...] [--only AXIS,...] [--out DIR] [--config-dir DIR]",
         description=(__doc__ or "").split(":", 1)[1].strip(),
     )
-    parser.add_argument("words", nargs="+", metavar="RUN", help="the folder of a finished run, or several")
+    parser.add_argument("words", nargs="+", metavar="RUN", help="folders of finished runs, or weights such as recommended")
     parser.add_argument("overrides", nargs="*", help="mix.clips.test=1000, mix.counts=[1,2,3], data.root=DIR, ...")
     parser.add_argument("--only", help="axes to measure, such as noise,room; mix: the whole mixes")
     parser.add_argument("--out", type=Path, help="a folder for the page (default: multirun/stress/RUNS)")
     parser.add_argument("--config-dir", help="a folder of your own configs")
     arguments = parser.parse_intermixed_args()
     words = [*arguments.words, *arguments.overrides]
-    runs = [Path(word) for word in words if "=" not in word or Path(word).is_dir()]
-    overrides = [word for word in words if Path(word) not in runs]
+    runs = [word for word in words if "=" not in word or Path(word).is_dir()]
+    overrides = [word for word in words if word not in runs]
     if not runs:
         parser.error("name the folder of a finished run")
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -112,7 +112,7 @@ def _portable(result: RunResult) -> dict[str, Any]:
         data["utterance_list"] = None
     command = [word for word in _words(result.command) if not run_folder.is_outside(run_folder.key_of(word))]
     without = {"peak_memory_bytes": None, "clips_per_second": None, "command": shlex.join(command)}
-    return {**values, "data": data, **without}
+    return {**values, "best": values["last"], "data": data, **without}  # the net of the best epoch is not written
 
 
 def _words(command: str) -> list[str]:

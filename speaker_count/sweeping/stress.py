@@ -1,4 +1,4 @@
-"""Finished runs under stress: their nets on the same clips of test speakers, one property changed at a time."""
+"""Trained nets under stress: on the same clips of test speakers, one property changed at a time."""
 
 import hashlib
 import json
@@ -26,6 +26,7 @@ from speaker_count.results.stress import Condition, Outcome
 from speaker_count.sweeping import evaluation
 from speaker_count.training.module import SpeakerCounter
 from speaker_count.training.saved_state import load_weights
+from speaker_count.weights.reading import Trained, trained
 
 CLIPS = 3000  # of a condition
 BATCH_SIZE = 64
@@ -49,36 +50,40 @@ class Stressed:
     sha256: str
 
 
-def load(run: Path, config_dir: str | None) -> tuple[RunResult, SpeakerCounter]:
-    """A finished run and its net, as it was after the last epoch.
+def load(net: Trained, config_dir: str | None) -> SpeakerCounter:
+    """A trained net, as it was after the last epoch.
 
     Raises:
-        UserError: the folder holds no finished run, or its net cannot be made.
+        UserError: it cannot be made.
     """
-    result = RunResult.read(run)
-    module = rebuild(result, config_dir)
-    load_weights(module, run / "checkpoints" / "last.ckpt")
-    return result, module.eval()
+    module = rebuild(net.result, config_dir)
+    load_weights(module, net.checkpoint)
+    return module.eval()
 
 
-def load_all(runs: Sequence[Path], config_dir: str | None) -> list[Stressed]:
-    """The runs, each with a name of its own: that of its folder, and of the folders around it where it is not enough.
+def load_all(nets: Sequence[str], config_dir: str | None) -> list[Stressed]:
+    """The nets, each with a name of its own: that of weights, or of a run's folder, and of the folders around it where
+    it is not enough.
+
+    Args:
+        nets: folders of finished runs, or weights, as of `trained`.
 
     Raises:
         UserError: one of them cannot be loaded, or is named twice.
     """
-    paths = [run.absolute() for run in runs]
+    found = [trained(net) for net in nets]
+    paths = [(net.run_dir or net.checkpoint.with_name(net.name)).absolute() for net in found]
     if len({*paths}) < len(paths):
         raise UserError("a run is named twice: name each run once")
     loaded = []
-    for run, path in zip(runs, paths, strict=True):
+    for net, path in zip(found, paths, strict=True):
         parts = next(
             parts
             for parts in range(1, len(path.parts) + 1)
             if sum(other.parts[-parts:] == path.parts[-parts:] for other in paths) == 1
         )
-        result, module = load(run, config_dir)
-        loaded.append(Stressed("/".join(path.parts[-parts:]), result, module, _sha256(module)))
+        module = load(net, config_dir)
+        loaded.append(Stressed("/".join(path.parts[-parts:]), net.result, module, _sha256(module)))
     return loaded
 
 
