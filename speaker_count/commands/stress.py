@@ -18,7 +18,7 @@ def main() -> None:
         usage="%(prog)s RUN [RUN ...] [KEY=VALUE ...] [--only AXIS,...] [--out DIR] [--config-dir DIR]",
         description=(__doc__ or "").split(":", 1)[1].strip(),
     )
-    parser.add_argument("words", nargs="+", metavar="RUN", help="folders of finished runs, or weights such as recommended")
+    parser.add_argument("words", nargs="+", metavar="RUN", help="the folder of a run, or weights such as recommended")
     parser.add_argument("overrides", nargs="*", help="mix.clips.test=1000, mix.counts=[1,2,3], data.root=DIR, ...")
     parser.add_argument("--only", help="axes to measure, such as noise,room; mix: the whole mixes")
     parser.add_argument("--out", type=Path, help="a folder for the page (default: multirun/stress/RUNS)")

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import inspect
-import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from speaker_count import __version__, labels
 from speaker_count.errors import DivergedError, UserError, check_number, made
 from speaker_count.models.counting import calibrated, marginal
 from speaker_count.training import starting
+from speaker_count.training.duration import steps_of
 from speaker_count.training.metrics import metrics_of
 from speaker_count.training.objective import FRAME_SECONDS, Objective, composition_of
 
@@ -253,21 +253,10 @@ class SpeakerCounter(pl.LightningModule):
         make = self.scheduler["scheduler"]
         with contextlib.suppress(TypeError, ValueError):  # of arguments that do not fit, which `made` reports
             if "total_steps" in inspect.signature(make).parameters:
-                make = functools.partial(make, total_steps=self._total_steps())
+                make = functools.partial(make, total_steps=steps_of(self.trainer))
         settings = {**self.scheduler, "scheduler": made("model.scheduler.scheduler", make, optimizer)}
         self._check_monitor("model.scheduler", settings.get("monitor"))
         return {"optimizer": optimizer, "lr_scheduler": settings}
-
-    def _total_steps(self) -> int:
-        """The steps of a run. Lightning's own estimate opens the training clips before a resumed run knows its position
-        in them, and the run would see other clips.
-        """
-        trainer, data = self.trainer, getattr(self.trainer, "datamodule", None)
-        if data is None:
-            return int(trainer.estimated_stepping_batches)
-        batches, limit = len(data.train_dataloader()), trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        return int(trainer.max_epochs or 1) * math.ceil(batches / trainer.accumulate_grad_batches)
 
     def logged_metrics(self) -> list[str]:
         """The metrics that a run of this module logs after each epoch, which schedules and callbacks can follow."""

@@ -78,6 +78,12 @@ def test_a_mistake_is_reported_as_train_reports_it(verb, tree, mistake, code):
     assert "Traceback" not in err
 
 
+def test_a_schedule_that_follows_the_steps_of_a_run(verb, tree):
+    code, out, err = verb("forecast", *SMALL, f"data.root={tree}", "model=m3", "scheduler=one_cycle")
+    assert code == 0, err
+    assert float(rows(out)["m3-seed0"]["minutes"]) >= 0
+
+
 def test_a_run_that_would_fail_is_named_beside_the_others(verb, tree):
     code, out, err = verb("forecast", *SMALL, f"data.root={tree}", "model=m3", "seed=0,x")
     assert code == 1
