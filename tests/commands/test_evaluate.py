@@ -92,7 +92,7 @@ def test_several_runs_are_an_ensemble_too(verb, finished_sweep, tmp_path):
     (path,) = (tmp_path / "sweep" / "ensembles").glob("*.json")
     whole = json.loads(path.read_text())
     assert whole["runs"] == [run.name for run in runs]
-    *_, last = out.partition("ensemble of 2 runs, data=folder-tree, mix=paper\n")
+    *_, last = out.partition("ensemble of 2 nets, data=folder-tree, mix=paper\n")
     assert f"\naccuracy                {whole['test']['accuracy']:.3f} [" in last
     assert last.endswith(f"{path}\n")
     assert {"ece", "mae_1", "accuracy_heard"} <= whole["test"].keys()

@@ -118,7 +118,7 @@ def test_a_run_names_sexes(command, tree, tmp_path):
     again = command("evaluate", "run", "mix.clips.test=40", "mix.augment.splits=[test]", f"data.root={tree}")
     assert again.returncode == 0, again.stderr
     (noisy,) = (tmp_path / "run" / "evaluations").glob("*varied*.json")
-    assert json.loads(noisy.read_text())["mix"]["augment"]["speed"] == 0.15
+    assert json.loads(noisy.read_text())["mix"]["augment"]["speed"] == 0.25
     reported = command("report", "run")
     assert reported.returncode == 0, reported.stderr
 

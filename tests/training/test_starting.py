@@ -99,7 +99,7 @@ def test_a_run_that_resumes_does_not_start_again(command, small, tmp_path):
         (["model.weights=m6.json"], "cannot read m6.json"),
         (["model.weights=m5", "model=m3"], "model.weights=m5: they are those of another net ("),
         (["model.weights=m5", "model=m11"], "model.weights=m5: they are those of another net ("),
-        (["model.weights=recommended", "model=conv_tdnn", "model.net.width=8"], "there, (8, 320, 1) in this net)"),
+        (["model.weights=recommended", "model=conv_tdnn", "model.net.width=8"], "there, (8, 480, 1) in this net)"),
     ],
 )
 def test_weights_of_another_form_are_refused_in_one_line(verb, small, overrides, says):
