@@ -71,7 +71,7 @@ def _opened(key: str, root: Path, cache: Path, sample_rate: int) -> Pool:
     pool = Pool(root)
     starts = range(0, len(pool.samples), READ_AT_ONCE)
     if not any(pool.samples[start : start + READ_AT_ONCE].any() for start in starts):
-        raise UserError(f"{key}: no sound in its {len(pool.frames)} files: all of their samples are zero")
+        raise UserError(f"{key}: no sound in its files: all of their samples are zero")
     return pool
 
 

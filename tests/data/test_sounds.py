@@ -150,7 +150,7 @@ def test_folders_without_sound_are_one_line(make_data, tmp_path):
         ("nowhere", "mix.augment.noise_root: .*nowhere does not exist"),
         ("text/a.wav", "mix.augment.noise_root: .*a.wav is not a folder"),
         ("empty", r"mix.augment.noise_root: no audio file \(.flac, .*\) in .*empty"),
-        ("silent", "mix.augment.noise_root: no sound in its 1 files"),
+        ("silent", "mix.augment.noise_root: no sound in its files"),
         ("text", "1 of the 1 utterances in .*text are damaged"),
     ):
         with pytest.raises(UserError, match=problem) as error:
