@@ -9,8 +9,8 @@ from speaker_count.training import streams
 
 VERBS = {
     "train": "train one net, or with --multirun a sweep; any key of the config can be overridden",
-    "evaluate": "evaluate a finished run on another corpus or mix: evaluate RUN_DIR [overrides]",
-    "stress": "measure finished runs against noise, rooms, levels and more: stress RUN_DIR [RUN_DIR ...] [overrides]",
+    "evaluate": "evaluate a finished run or weights on another corpus or mix: evaluate RUN_DIR [overrides]",
+    "stress": "score finished runs or weights under noise, in rooms and more: stress RUN [RUN ...] [overrides]",
     "weights": "list the packaged weights, or write those of a finished run, calibrated: weights RUN_DIR [OUT]",
     "prepare": "get, verify, index and decode a corpus: prepare data=librispeech",
     "clips": "write the clips that training streams as WAV files with metadata: clips data=librispeech out=DIR",

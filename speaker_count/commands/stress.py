@@ -1,4 +1,4 @@
-"""`speaker-count stress RUN [RUN ...] [overrides]`: accuracy of finished runs' nets on the same clips of test speakers
+"""`speaker-count stress RUN [RUN ...] [overrides]`: accuracy of trained nets on the same clips of test speakers
 against gain spread, level, noise, reverberation, band limit, clip length and number of voices, one at a time.
 """
 
@@ -28,7 +28,7 @@ def main() -> None:
     runs = [word for word in words if "=" not in word or Path(word).is_dir()]
     overrides = [word for word in words if word not in runs]
     if not runs:
-        parser.error("name the folder of a finished run")
+        parser.error("name the folder of a finished run, or weights")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     only = [name.strip() for name in arguments.only.split(",")] if arguments.only else []
     with importing():
@@ -53,7 +53,7 @@ def main() -> None:
     path = page.write(out, "Nets under stress", sections, stress.footer(loaded, data))
     _print(sections)
     print(f"written: {printable(str(path))}")
-    print(f"What is computed lies in {printable(str(cache))} and is not computed again.")
+    print(f"The predictions are kept in {printable(str(cache))}, so that they are not computed again.")
 
 
 def _print(sections: list) -> None:

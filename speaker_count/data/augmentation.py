@@ -268,7 +268,7 @@ def _responses(responses: Pool, room_word: np.ndarray, response_words: np.ndarra
     """A room for each clip, and one of its responses for each voice, both uniformly, `(clips, voices)` int64."""
     _, first, count = np.unique(
         responses.speaker, return_index=True, return_counts=True
-    )  # a folder's rows are in a row
+    )  # the rows of a folder follow one another
     room = draws.below(room_word, len(first))[:, None]
     drawn: np.ndarray = first[room] + draws.below(response_words, count[room])
     return drawn

@@ -4,8 +4,8 @@ Its form, as the authors' README and `eval.py` (github.com/faroit/CountNet) have
 (5 s, 16 kHz, 16 bits, mono), where K is the largest number of people who speak at the same time, and
 `K_NAME.json` beside it, a list with an object for each of them: `sex` (`F` or `M`), `speaker_id`, and `activity`, the
 spans `[begin, end]` in samples in which a detector heard them. `eval.py` takes the length of that list as the truth,
-and gives the mean absolute error by count. It scores whole files; for the scores that the paper gives for shorter
-pieces, neither says how a piece is labelled.
+and gives the mean absolute error by count. It scores whole files. The paper also scores shorter pieces; neither README
+nor `eval.py` says how a piece is labelled.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ class Annotation:
     speaker: np.ndarray
 
     def most_at_once(self, seconds: float) -> list[int]:
-        """The speakers who are active at the same time in the first `seconds`, when they are the most."""
+        """Those who speak at the moment of the first `seconds` at which the most people speak."""
         begins = np.unique(self.spans[self.spans[:, 0] < seconds, 0])  # where a span begins, the number rises
         if not len(begins):
             return []

@@ -16,14 +16,13 @@ log = logging.getLogger(__name__)
 class LibriCountClips(Clips):
     """The clips of one split: for test, one of each recording; none for the others.
 
-    A clip is the beginning of a recording, as it was recorded. Its count is the recording's if it is as long; that of a
-    shorter one is the largest number of people who speak in it at the same time, by the annotation: what the
-    recording's own count means. Recordings with other counts than the mix's are left out; how many clips the mix has,
-    does not matter.
+    A clip is the beginning of a recording, as it was recorded. A clip of a whole recording has the recording's count:
+    the largest number of people who speak at the same time. A shorter clip has this number for its own length, by the
+    annotation. Clips with other counts than the mix's are left out; the mix's number of clips does not matter.
 
     Attributes:
         folder: the recordings.
-        other_counts: the counts of recordings that are left out.
+        other_counts: the counts of clips that are left out.
 
     Raises:
         UserError: recordings are shorter than a clip, or none has a count of the mix.

@@ -51,7 +51,7 @@ class Source(ABC):
         """
         if self.only_tests:
             raise UserError(
-                f"data={name} holds clips for test alone: train on another corpus, and give `speaker-count evaluate "
+                f"data={name} holds clips for test alone: train on another corpus, then `speaker-count evaluate "
                 f"RUN_DIR data={name} data.root={self.root}`"
             )
 

@@ -42,7 +42,7 @@ class CountingNet(nn.Module):
         net: gives logits of counts, or of compositions.
         counts: the numbers of speakers that the net distinguishes.
         composed: whether the net gives compositions.
-        temperature: that calibrates the probabilities.
+        temperature: by which the logits of counts are divided; it calibrates the probabilities.
     """
 
     def __init__(

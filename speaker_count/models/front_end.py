@@ -59,7 +59,7 @@ class LogMelFrontEnd(nn.Module):
         floor: float = 0.01,
     ) -> None:
         super().__init__()
-        with torch.device("cpu"):  # torchaudio looks at the bands' numbers, which the meta device has not
+        with torch.device("cpu"):  # torchaudio reads the filters' values, which the meta device lacks
             self.mel = MelSpectrogram(sample_rate, n_fft, win_length, hop_length, f_min=20.0, n_mels=n_mels)
         self.floor = floor
 

@@ -154,7 +154,7 @@ def conditions(base: str, only: Sequence[str] = ()) -> list[Condition]:
 def score(outcome: Outcome, first: str, counts: Sequence[int]) -> None:
     """Fill in accuracies and differences to the first net, with intervals over the speakers.
 
-    A net that hears more voices than it knows is right if it says its most. Without a speaker there is nobody to
+    Where there are more voices than a net knows, its highest count is right. Without a speaker there is nobody to
     resample, and no interval.
 
     Args:

@@ -42,7 +42,7 @@ class SpeakerCounter(pl.LightningModule):
         scheduler: Lightning's `lr_scheduler_config`, but that its `scheduler` makes the scheduler, given the optimizer
             and, if it takes them, the `total_steps` of the run; None: the learning rate stays.
         compile: compile the net with Inductor before it is trained; it computes the same, rounded otherwise.
-        weights: that the net starts from, see `starting.load`; None: torch's generator draws them.
+        weights: those that the net starts from, see `starting.load`; None: torch's generator draws them.
 
     Attributes:
         temperature: by which the logits of counts are divided in evaluation; 1 but for calibrated weights.

@@ -21,7 +21,7 @@ def cross_entropy(logits: np.ndarray, target: np.ndarray, temperature: float = 1
 
 
 def fit_temperature(logits: np.ndarray, target: np.ndarray) -> float:
-    """The temperature by which logits are best divided, in cross-entropy (Guo et al. 2017, arXiv 1706.04599).
+    """The temperature that minimises the cross-entropy of logits divided by it (Guo et al. 2017, arXiv 1706.04599).
 
     Args:
         logits: `(clips, classes)`.
