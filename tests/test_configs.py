@@ -54,7 +54,7 @@ def test_an_ablation_leaves_one_ingredient_out_of_the_recommended_recipe():
         f"{name}-{'m5' if name == 'm5' else 'conv_tdnn'}-seed0" for group, name in CHOICES if group == "ablation"
     }
     runs = {config.hydra.runtime.choices.ablation: run_of(config) for config, _ in grid}
-    shared = ["mix.clips.train=50000", "trainer.max_epochs=2"]
+    shared = ["mix.clips.train=25000", "callbacks.weight_averaging.decay=0.98", "trainer.max_epochs=2"]
     assert runs.pop("full") == run_of(compose(["experiment=recommended", *shared], with_hydra=True))
     for name, run in runs.items():
         assert run not in [other for other_name, other in runs.items() if other_name != name]
