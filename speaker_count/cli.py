@@ -12,6 +12,7 @@ VERBS = {
     "evaluate": "evaluate a finished run or weights on another corpus or mix: evaluate RUN_DIR [overrides]",
     "stress": "score finished runs or weights under noise, in rooms and more: stress RUN [RUN ...] [overrides]",
     "weights": "list the packaged weights, or write those of a finished run, calibrated: weights RUN_DIR [OUT]",
+    "export": "write a finished run's net, or weights, as one ONNX file: export RUN_DIR|NAME [OUT.onnx]",
     "prepare": "get, verify, index and decode a corpus: prepare data=librispeech",
     "clips": "write the clips that training streams as WAV files with metadata: clips data=librispeech out=DIR",
     "forecast": "estimate what train would do, for how long and with how much disk: forecast [overrides]",

@@ -1,0 +1,164 @@
+"""A trained net as an ONNX file, run by onnxruntime.
+
+The file says of itself, in its metadata, what it takes and gives: `labels` and `counts` (JSON lists), `sample_rate`
+(Hz), `clip_samples`, `model`, `identity` (of the run), `sha256` (of the weights) and `temperature`. Its input is
+`waveform`, `(batch, clip_samples)` float in [-1, 1); its output is `probabilities`, `(batch, classes)`.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from speaker_count import weights
+from speaker_count.errors import UserError
+
+INPUT, OUTPUT = "waveform", "probabilities"
+MOST_BYTES = 2**29  # of a file; the packaged one takes a hundredth
+MOST_SPEAKERS = 100  # of a class
+RATES = 4_000, 192_000  # Hz
+MOST_SAMPLES = 2**24  # of a clip: a quarter of an hour at 16 kHz
+BATCH = 16  # clips that are computed at a time: their activations fit a processor's cache
+
+
+@dataclass(frozen=True)
+class Described:
+    """What an ONNX file says of itself.
+
+    Attributes:
+        counts: the number of speakers of each class, increasing.
+        labels: the names of the classes.
+        sample_rate: of the clips, in Hz.
+        clip_samples: the length of a clip.
+        model: the net's name.
+        identity: of the run that trained it.
+        sha256: of its weights.
+    """
+
+    counts: list[int]
+    labels: list[str]
+    sample_rate: int
+    clip_samples: int
+    model: str = ""
+    identity: str = ""
+    sha256: str = ""
+
+    @classmethod
+    def read(cls, metadata: Mapping[str, str]) -> "Described":
+        """What the metadata of a file says, which comes from anywhere.
+
+        Raises:
+            ValueError: something is missing or absurd.
+        """
+        try:
+            counts, labels = json.loads(metadata["counts"]), json.loads(metadata["labels"])
+            sample_rate, clip_samples = int(metadata["sample_rate"]), int(metadata["clip_samples"])
+        except KeyError as error:
+            raise ValueError(f"its metadata lacks {error.args[0]}") from error
+        except (ValueError, RecursionError) as error:
+            raise ValueError("its metadata is damaged") from error
+        if not isinstance(counts, list) or not all(type(count) is int for count in counts) or len(counts) < 2:
+            raise ValueError("its counts are no list of whole numbers")
+        if counts != sorted({*counts}) or not 0 <= counts[0] <= counts[-1] <= MOST_SPEAKERS:
+            raise ValueError("its counts are not increasing numbers of speakers")
+        if not isinstance(labels, list) or len(labels) != len(counts) or not all(type(each) is str for each in labels):
+            raise ValueError("its labels are not those of its counts")
+        if not RATES[0] <= sample_rate <= RATES[1] or not sample_rate // 100 <= clip_samples <= MOST_SAMPLES:
+            raise ValueError("its sample rate or its length of a clip is absurd")
+        own = {key: metadata.get(key, "")[:100] for key in ("model", "identity", "sha256")}
+        return cls(counts, labels, sample_rate, clip_samples, **own)
+
+
+class Session:
+    """A net that is ready to count.
+
+    Args:
+        model: the path of an ONNX file, or its content.
+        threads: of the processor; None: as many as this process may use.
+
+    Attributes:
+        described: what the file says of itself.
+
+    Raises:
+        UserError: the file is missing, damaged, or no net that `speaker-count export` wrote.
+    """
+
+    def __init__(self, model: str | Path | bytes, threads: int | None = None) -> None:
+        name = "the ONNX model" if isinstance(model, bytes) else str(model)
+        try:
+            content = model if isinstance(model, bytes) else _read(Path(model))
+            options = onnxruntime.SessionOptions()
+            options.log_severity_level = 4  # what is wrong is in the exception
+            options.intra_op_num_threads = threads or usable_cores()
+            options.inter_op_num_threads = 1
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self.described = Described.read(self._session.get_modelmeta().custom_metadata_map)
+            _check_form(self._session, self.described)
+        except OSError as error:
+            raise UserError(f"cannot read {name}: {error.strerror or error}") from error
+        except Exception as error:  # onnxruntime's errors share no class
+            own = str(error) if type(error) is ValueError else "onnxruntime cannot load it"
+            raise UserError(
+                f"{name} is no net to count with ({own}): `speaker-count export RUN_DIR` writes one"
+            ) from error
+
+    def probabilities(self, clips: np.ndarray) -> np.ndarray:
+        """The probability of each class.
+
+        Args:
+            clips: `(batch, clip_samples)` float32 in [-1, 1); a batch of any size.
+
+        Returns:
+            `(batch, classes)` float32.
+        """
+        parts = [
+            self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(clips[start : start + BATCH])})[0]
+            for start in range(0, len(clips), BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.described.counts)), np.float32)
+
+
+def usable_cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def packaged(name: str = "recommended") -> Path:
+    """The ONNX file of packaged weights."""
+    return weights.FOLDER / f"{name}.onnx"
+
+
+def of_run(run_dir: str | Path) -> Path:
+    """The ONNX file in a run's folder, as `speaker-count export RUN_DIR` writes it.
+
+    Raises:
+        UserError: there is none.
+    """
+    folder = Path(run_dir)
+    path = folder / f"{folder.absolute().name}.onnx"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: `speaker-count export {run_dir}` writes it")
+    return path
+
+
+def _read(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no regular file")  # a pipe would be waited for
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"it is larger than {MOST_BYTES:,} bytes")
+    return path.read_bytes()
+
+
+def _check_form(session: onnxruntime.InferenceSession, described: Described) -> None:
+    def forms(values: Sequence[onnxruntime.NodeArg]) -> list[tuple[str, str, int | str]]:
+        return [(value.name, value.type, value.shape[-1] if len(value.shape) == 2 else "") for value in values]
+
+    inputs, outputs = forms(session.get_inputs()), forms(session.get_outputs())
+    if inputs != [(INPUT, "tensor(float)", described.clip_samples)]:
+        raise ValueError(f"it does not take {INPUT} (batch, {described.clip_samples})")
+    if outputs != [(OUTPUT, "tensor(float)", len(described.counts))]:
+        raise ValueError(f"it does not give {OUTPUT} (batch, {len(described.counts)})")
