@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from speaker_count.data.datamodule import ClipDataModule
     from speaker_count.data.mixing import Mix
+    from speaker_count.inference.prediction import Prediction
+    from speaker_count.inference.predictor import Predictor, predict
     from speaker_count.loading import LoadedRun, load_run
     from speaker_count.models.conv_tdnn import ConvTDNN
     from speaker_count.models.crnn import CRNN
@@ -25,12 +27,15 @@ __all__ = [
     "ConvTDNN",
     "LoadedRun",
     "Mix",
+    "Prediction",
+    "Predictor",
     "SpectrogramCNN",
     "SpectrogramCounter",
     "WaveformCNN",
     "WaveformCounter",
     "load_results",
     "load_run",
+    "predict",
 ]
 
 _MODULES = {
@@ -39,12 +44,15 @@ _MODULES = {
     "ConvTDNN": "models.conv_tdnn",
     "LoadedRun": "loading",
     "Mix": "data.mixing",
+    "Prediction": "inference.prediction",
+    "Predictor": "inference.predictor",
     "SpectrogramCNN": "models.spectrogram",
     "SpectrogramCounter": "training.counters",
     "WaveformCNN": "models.waveform",
     "WaveformCounter": "training.counters",
     "load_results": "results.loading",
     "load_run": "loading",
+    "predict": "inference.predictor",
 }
 _here = Path(__file__).parent
 CONFIG_DIR = _here / "conf" if (_here / "conf").is_dir() else _here.parent / "conf"  # in a wheel; in a checkout

@@ -8,6 +8,7 @@ from speaker_count.errors import user_error
 from speaker_count.training import streams
 
 VERBS = {
+    "predict": "count the speakers in recordings over time: predict FILE... | DIR | -",
     "train": "train one net, or with --multirun a sweep; any key of the config can be overridden",
     "evaluate": "evaluate a finished run or weights on another corpus or mix: evaluate RUN_DIR [overrides]",
     "stress": "score finished runs or weights under noise, in rooms and more: stress RUN [RUN ...] [overrides]",

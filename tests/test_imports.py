@@ -167,6 +167,7 @@ def test_help_and_the_package_itself_import_nothing_heavy():
         ("train", "experiment=paper", "model.lerning_rate=1"),
         ("report", "--help"),
         ("report", "nowhere"),
+        ("predict", "nowhere.wav"),
         ("export", "--help"),
         ("weights",),
         ("weights", "--help"),

@@ -7,7 +7,9 @@ The file says of itself, in its metadata, what it takes and gives: `labels` and 
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,13 +90,14 @@ class Session:
     """
 
     def __init__(self, model: str | Path | bytes, threads: int | None = None) -> None:
+        self._threads = threads or usable_cores()
         name = "the ONNX model" if isinstance(model, bytes) else str(model)
         try:
             content = model if isinstance(model, bytes) else _read(Path(model))
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 4  # what is wrong is in the exception
-            options.intra_op_num_threads = threads or usable_cores()
-            options.inter_op_num_threads = 1
+            # batches are computed in parallel, each in one thread: threads within a batch wait for each other
+            options.intra_op_num_threads = options.inter_op_num_threads = 1
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             self.described = Described.read(self._session.get_modelmeta().custom_metadata_map)
             _check_form(self._session, self.described)
@@ -115,11 +118,27 @@ class Session:
         Returns:
             `(batch, classes)` float32.
         """
-        parts = [
-            self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(clips[start : start + BATCH])})[0]
-            for start in range(0, len(clips), BATCH)
-        ]
-        return np.concatenate(parts) if parts else np.empty((0, len(self.described.counts)), np.float32)
+        batches = (clips[start : start + BATCH] for start in range(0, len(clips), BATCH))
+        return np.concatenate([np.empty((0, len(self.described.counts)), np.float32), *self.stream(batches)])
+
+    def stream(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The probabilities of one batch after another, as many at a time as there are threads.
+
+        Args:
+            batches: as of `probabilities`.
+        """
+        ahead: deque[Future[np.ndarray]] = deque()
+        with ThreadPoolExecutor(self._threads) as pool:
+            for clips in batches:
+                ahead.append(pool.submit(self._run, clips))
+                if len(ahead) > self._threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+
+    def _run(self, clips: np.ndarray) -> np.ndarray:
+        (probabilities,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(clips)})
+        return np.asarray(probabilities)
 
 
 def usable_cores() -> int:

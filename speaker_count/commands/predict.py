@@ -1,0 +1,135 @@
+"""`speaker-count predict FILE... | DIR | -`: how many people speak over time in recordings, in any format and at any
+sample rate; `-` is the standard input. Nothing leaves this machine.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speaker_count.errors import UserError
+
+if TYPE_CHECKING:
+    from speaker_count.inference.prediction import Prediction
+    from speaker_count.inference.scoring import Reference
+
+PICTURES = (".png", ".svg", ".pdf")
+FORMATS = ("text", "json", "csv", "rttm", "audacity")
+
+
+def main() -> None:
+    """Read the command line, count in each recording, and print; exit code 1 where one of them cannot be read."""
+    arguments = _parser().parse_args([_as_path(word) for word in sys.argv[1:]])
+    # from here on what takes longer
+    from speaker_count.inference import session
+    from speaker_count.inference.predictor import Predictor
+    from speaker_count.inference.scoring import Reference
+
+    if arguments.run and arguments.weights:
+        raise UserError("--run and --weights name two nets: give one of them")
+    files = list(_files(arguments.files))
+    if arguments.plot:
+        _check_plot(Path(arguments.plot), len(files))
+    if arguments.reference and arguments.format != "text":
+        raise UserError("--reference prints its scores with the summary: leave out --format")
+    reference = Reference(arguments.reference) if arguments.reference else None
+    predictor = Predictor(
+        session.of_run(arguments.run) if arguments.run else arguments.weights,
+        hop=arguments.hop,
+        smooth=arguments.smooth if arguments.smoothing else 0,
+        silence_db=arguments.silence,
+        channel=arguments.channel,
+        threads=arguments.threads,
+        progress=True,
+    )
+    failed = done = 0
+    for result in predictor.predict_all(files):
+        if not isinstance(result, UserError):
+            try:
+                _show(result, arguments, reference, is_first=not done)
+                done += 1
+                continue
+            except UserError as error:
+                result = error
+        failed += 1
+        print(result, file=sys.stderr)
+    if failed:
+        sys.exit(1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s FILE [FILE ...] | DIR | - [options]",
+        description=(__doc__ or "").split(":", 1)[1].strip(),
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a recording, a folder of them, or - (standard input)")
+    net = parser.add_argument_group("the net; by default the packaged `recommended`")
+    net.add_argument("--run", metavar="DIR", help="a finished run, which `speaker-count export DIR` has exported")
+    net.add_argument("--weights", metavar="FILE.onnx", help="what `speaker-count export` wrote")
+    parser.add_argument("--hop", type=float, default=0.25, help="seconds from one window to the next (%(default)s)")
+    parser.add_argument(
+        "--smooth", type=float, default=0.5, metavar="SECONDS",
+        help="average each window's probabilities with those of neighbours up to so far (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--no-smooth", dest="smoothing", action="store_false", help="leave each window as it is")
+    parser.add_argument(
+        "--silence", type=float, default=-60, metavar="DB",
+        help="a quieter window is no speaker, in dB of full scale (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--channel", type=int, metavar="N", help="count in this channel, from 1; without: in their mean"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="of the processor; without: all")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="what is printed (%(default)s)")
+    parser.add_argument("--reference", metavar="FILE.rttm", help="who really spoke when: score the counts against it")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw waveform, spectrogram and count over time")
+    return parser
+
+
+def _check_plot(path: Path, recordings: int) -> None:
+    """Check before a long recording is read whether its picture can be written."""
+    if recordings != 1:
+        raise UserError(f"--plot draws one recording, and these are {recordings}: name one file")
+    if path.suffix.lower() not in PICTURES:
+        raise UserError(f"--plot {path}: the name of a picture ends with {', '.join(PICTURES)}")
+    if not path.parent.is_dir():
+        raise UserError(f"--plot {path}: there is no folder {path.parent}")
+
+
+def _as_path(word: str) -> str:
+    """A word of the command line; a file whose name begins as an option does is named with its folder."""
+    return os.path.join(".", word) if word.startswith("-") and word != "-" and os.path.isfile(word) else word
+
+
+def _files(words: Sequence[str]) -> Iterator[str]:
+    """The files that are named, and those in folders that are named."""
+    from speaker_count.inference import audio
+
+    for word in words:
+        if word != "-" and os.path.isdir(word):
+            yield from map(str, audio.found(Path(word)))
+        else:
+            yield word
+
+
+def _show(
+    prediction: "Prediction", arguments: argparse.Namespace, reference: "Reference | None", is_first: bool
+) -> None:
+    """Print a prediction, and draw it."""
+    from speaker_count.inference import formats, timeline
+
+    score = [] if reference is None else reference.score(prediction).lines()
+    if arguments.plot:
+        prediction.plot(arguments.plot)
+    if arguments.format == "text":
+        width = shutil.get_terminal_size().columns
+        drawn = timeline.timeline(prediction, width, sys.stdout.encoding)
+        lines: Iterator[str] = iter([*([] if is_first else [""]), *timeline.summary(prediction), *score, *drawn])
+    else:
+        lines = formats.lines(prediction, arguments.format, is_first)
+    for line in lines:
+        print(line)
+    sys.stdout.flush()

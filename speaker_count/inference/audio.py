@@ -1,0 +1,268 @@
+"""Recordings as blocks of samples, in constant memory: files, standard input and arrays."""
+
+import contextlib
+import os
+import re
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import soundfile
+import soxr
+
+from speaker_count.errors import UserError
+from speaker_count.inference import containers
+
+RATES = 4_000, 768_000  # Hz that are resampled; what claims another one is no recording of speech
+MOST_HOURS = 100  # of a recording; a forged header could claim any length
+MOST_BYTES = 2**35  # of standard input, which is kept in a temporary file
+BLOCK = 2**18  # samples of all channels that are in memory at a time
+UNKNOWN_FRAMES = 2**62  # more are libsndfile's way to say that it does not know
+STREAMED = 0x7FFFF000, 0xFFFFFFFF  # bytes that programs claim which write to a pipe, from and to
+CLAIM = re.compile(r":\s*(\d+) \(should be (\d+)\)")  # in libsndfile's log of a header
+STANDARD_INPUT = "standard input"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Sound from anywhere.
+
+    Attributes:
+        name: for messages; a path.
+        sample_rate: in Hz.
+        channels: their number.
+        frames: the length in samples; None: it is not known before the end.
+        blocks: gives the samples in order, `(samples, channels)` float32, full scale at 1.
+    """
+
+    name: str
+    sample_rate: int
+    channels: int
+    frames: int | None
+    blocks: Callable[[], Iterator[np.ndarray]]
+
+
+@contextlib.contextmanager
+def opened(path: str | Path) -> Iterator[Recording]:
+    """Open a file that libsndfile or, if it is installed, PyAV reads; "-" is the standard input.
+
+    Raises:
+        UserError: there is none, it holds no sound that can be read, or its header is absurd.
+    """
+    if path == "-":
+        with _standard_input() as file:
+            yield from _recordings(file, STANDARD_INPUT, is_pipe=True)
+        return
+    name = str(path)
+    try:
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
+            raise UserError(f"{name} is a folder")
+        if not stat.S_ISREG(kind):  # a pipe would be waited for
+            raise UserError(f"{name} is no regular file; `speaker-count predict -` reads the standard input")
+        file = open(path, "rb")  # noqa: SIM115 - closed below
+    except (OSError, ValueError) as error:
+        raise UserError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
+    with file:
+        yield from _recordings(file, name)
+
+
+def of_array(samples: Any, sample_rate: int | None, name: str = "the array") -> Recording:
+    """An array or a tensor as a recording.
+
+    Args:
+        samples: `(samples,)`, `(samples, channels)` or `(channels, samples)`; there are fewer channels than samples.
+            Floats have full scale at 1, whole numbers at their type's.
+        sample_rate: in Hz.
+
+    Raises:
+        UserError: the sample rate is missing, or the array has another form.
+    """
+    for conversion in ("detach", "cpu"):  # of a tensor; torch need not be there
+        samples = getattr(samples, conversion, lambda given=samples: given)()
+    array = np.asarray(samples)
+    if sample_rate is None or sample_rate != int(sample_rate):
+        raise UserError(f"{name} needs its sample rate: predict(array, sample_rate=16_000)")
+    if array.ndim not in (1, 2) or array.dtype.kind not in "fiu":
+        raise UserError(f"{name} has the form {array.shape} of {array.dtype}: expected numbers, (samples, channels)")
+    array = array[:, None] if array.ndim == 1 else array if len(array) >= array.shape[1] else array.T
+    _check_claims(name, int(sample_rate), array.shape[1], len(array))
+    at_once = max(1, BLOCK // array.shape[1])
+
+    def blocks() -> Iterator[np.ndarray]:
+        for start in range(0, len(array), at_once):
+            yield _as_float(array[start : start + at_once])
+
+    return Recording(name, int(sample_rate), array.shape[1], len(array), blocks)
+
+
+def mono(recording: Recording, sample_rate: int, channel: int | None = None) -> Iterator[np.ndarray]:
+    """A recording as one channel at another sample rate, block by block.
+
+    Args:
+        sample_rate: in Hz.
+        channel: from 1; None: the mean of all.
+
+    Yields:
+        `(samples,)` float32.
+
+    Raises:
+        UserError: it has no such channel, samples that are no numbers, or it is damaged, truncated or empty.
+    """
+    if channel is not None and not 1 <= channel <= recording.channels:
+        raise UserError(f"{recording.name} has no channel {channel}: its channels are 1 to {recording.channels}")
+    resampler = None
+    if recording.sample_rate != sample_rate:
+        resampler = soxr.ResampleStream(recording.sample_rate, sample_rate, 1, dtype="float32", quality="HQ")
+    done = 0
+    for block in recording.blocks():
+        samples = block.mean(axis=1) if channel is None else np.ascontiguousarray(block[:, channel - 1])
+        if not np.isfinite(samples).all():
+            at = (done + int(np.argmin(np.isfinite(samples)))) / recording.sample_rate
+            raise UserError(f"{recording.name} has samples that are infinite or not numbers, at {at:.2f} s")
+        done += len(block)
+        if done > MOST_HOURS * 3600 * recording.sample_rate:
+            raise UserError(f"{recording.name} is longer than {MOST_HOURS} hours: cut it into parts")
+        yield samples if resampler is None else resampler.resample_chunk(samples)
+    if not done:
+        raise UserError(f"{recording.name} is empty")
+    if recording.frames is not None and done < recording.frames:
+        raise UserError(
+            f"{recording.name} is truncated: it has {done / recording.sample_rate:.2f} of "
+            f"{recording.frames / recording.sample_rate:.2f} s"
+        )
+    if resampler is not None:
+        yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+class _Forward(soundfile.SoundFile):
+    """A file that is only read forward: soundfile would seek behind each block, which some files do not allow."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _recordings(file: IO[bytes], name: str, is_pipe: bool = False) -> Iterator[Recording]:
+    """The recording in a file, while it is open: one, as a context manager takes it."""
+    if not os.fstat(file.fileno()).st_size:
+        raise UserError(f"{name} is empty")
+    try:
+        sound = _Forward(file.fileno(), closefd=False)
+    except (soundfile.SoundFileError, OSError, TypeError) as error:
+        file.seek(0)
+        contained = containers.opened(file)
+        if contained is None:
+            more = (
+                ""
+                if containers.is_installed()
+                else "; video and other containers need `pip install 'speaker-count[video]'`"
+            )
+            raise UserError(f"{name} is no sound that can be read ({_reason(error)}){more}") from error
+        with contextlib.closing(contained):
+            _check_claims(name, contained.sample_rate, contained.channels, None)
+            blocks = _without_damage(name, contained.sample_rate, contained.blocks)
+            yield Recording(name, contained.sample_rate, contained.channels, None, blocks)
+        return
+    with sound:
+        frames = None if is_pipe or sound.frames >= UNKNOWN_FRAMES else sound.frames
+        _check_claims(name, sound.samplerate, sound.channels, frames)
+        claims = [(int(claimed), int(held)) for claimed, held in CLAIM.findall(sound.extra_info)]
+        if not is_pipe and any(
+            claimed > held and not STREAMED[0] <= claimed <= STREAMED[1] for claimed, held in claims
+        ):
+            claimed, held = max(claims)
+            raise UserError(f"{name} is truncated: it has {held:,} of {claimed:,} bytes")
+
+        def blocks() -> Iterator[np.ndarray]:
+            at_once = max(1, BLOCK // sound.channels)
+            while len(block := sound.read(at_once, dtype="float32", always_2d=True)):
+                yield block
+
+        yield Recording(name, sound.samplerate, sound.channels, frames, _without_damage(name, sound.samplerate, blocks))
+
+
+def _check_claims(name: str, sample_rate: int, channels: int, frames: int | None) -> None:
+    """Check what a header claims, before anything is decoded."""
+    if not RATES[0] <= sample_rate <= RATES[1]:
+        raise UserError(f"{name} has {sample_rate:,} Hz; only {RATES[0]:,} to {RATES[1]:,} Hz are read")
+    if channels < 1:
+        raise UserError(f"{name} has no channel")
+    if frames == 0:
+        raise UserError(f"{name} is empty")
+    if frames is not None and frames > MOST_HOURS * 3600 * sample_rate:
+        raise UserError(
+            f"{name} claims {frames / sample_rate / 3600:,.0f} hours of sound; at most {MOST_HOURS} are read: cut it "
+            "into parts"
+        )
+
+
+def _without_damage(
+    name: str, sample_rate: int, blocks: Callable[[], Iterator[np.ndarray]]
+) -> Callable[[], Iterator[np.ndarray]]:
+    def checked() -> Iterator[np.ndarray]:
+        done = 0
+        try:
+            for block in blocks():
+                done += len(block)
+                yield block
+        except (soundfile.SoundFileError, *containers.errors()) as error:
+            at = done / sample_rate
+            raise UserError(f"{name} is damaged or truncated behind {at:.2f} s ({_reason(error)})") from error
+
+    return checked
+
+
+def _reason(error: BaseException) -> str:
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r"^Error (opening \S+)?\s*:\s*", "", text).rstrip(".")
+
+
+def _as_float(block: np.ndarray) -> np.ndarray:
+    if block.dtype.kind == "f":
+        return block.astype(np.float32)
+    half = 2.0 ** (8 * block.dtype.itemsize - 1)
+    return ((block - half if block.dtype.kind == "u" else block) / half).astype(np.float32)
+
+
+@contextlib.contextmanager
+def _standard_input() -> Iterator[IO[bytes]]:
+    """The standard input as a file that can be read in any order: a pipe is copied into a temporary file."""
+    given = sys.stdin.buffer
+    if given.isatty():
+        raise UserError("the standard input is a terminal: pipe sound into it, `speaker-count predict - < FILE`")
+    if stat.S_ISREG(os.fstat(given.fileno()).st_mode):
+        yield given
+        return
+    with tempfile.TemporaryFile() as file:
+        while file.tell() < MOST_BYTES and (block := given.read(2**20)):
+            file.write(block)
+        if file.tell() >= MOST_BYTES:
+            raise UserError(f"{STANDARD_INPUT} has more than {MOST_BYTES / 2**30:,.0f} GiB: cut it into parts")
+        file.flush()
+        file.seek(0)
+        yield file
+
+
+def found(folder: Path) -> list[Path]:
+    """The files below a folder whose names end as those of sound do, sorted; links to folders are not followed.
+
+    Raises:
+        UserError: there are none.
+    """
+    endings = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"}
+    endings |= {".aif", ".aifc", ".mp2", ".oga", ".opus", ".wave"}
+    endings |= set(containers.ENDINGS) if containers.is_installed() else set()
+    paths = sorted(
+        Path(root, name)
+        for root, _, names in os.walk(folder)
+        for name in names
+        if os.path.splitext(name)[1].lower() in endings
+    )
+    if not paths:
+        raise UserError(f"{folder} holds no file of sound")
+    return paths

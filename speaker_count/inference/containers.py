@@ -1,0 +1,69 @@
+"""Video and other containers, read by PyAV where it is installed: the first stream of sound."""
+
+import importlib.util
+from collections.abc import Iterator
+from typing import IO, Any
+
+import numpy as np
+
+ENDINGS = (".3gp", ".aac", ".ac3", ".avi", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm",
+           ".wma", ".wmv")  # fmt: skip
+FORMATS = "fltp"  # what frames are converted to: float32, a row for each channel
+
+
+def is_installed() -> bool:
+    """Whether PyAV is there."""
+    return importlib.util.find_spec("av") is not None
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """The classes of PyAV's errors; none without PyAV."""
+    if not is_installed():
+        return ()
+    import av
+
+    return (av.error.FFmpegError,)
+
+
+class Contained:
+    """The first stream of sound in a container.
+
+    Attributes:
+        sample_rate: in Hz.
+        channels: their number.
+    """
+
+    def __init__(self, container: Any) -> None:
+        self._container, self._stream = container, container.streams.audio[0]
+        self.sample_rate, self.channels = int(self._stream.rate or 0), int(self._stream.channels or 0)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """`(samples, channels)` float32, frame by frame."""
+        import av
+
+        resampler = av.AudioResampler(format=FORMATS, layout=self._stream.layout.name, rate=self.sample_rate)
+        for frame in self._container.decode(self._stream):
+            for converted in resampler.resample(frame):
+                yield converted.to_ndarray().T
+        for converted in resampler.resample(None):
+            yield converted.to_ndarray().T
+
+    def close(self) -> None:
+        """Close the container."""
+        self._container.close()
+
+
+def opened(file: IO[bytes]) -> Contained | None:
+    """The sound in a container; None: PyAV is not there, finds no sound, or cannot read it."""
+    if not is_installed():
+        return None
+    import av
+
+    try:
+        container = av.open(file)
+    except (av.error.FFmpegError, ValueError):
+        return None
+    if not container.streams.audio:
+        container.close()
+        return None
+    return Contained(container)

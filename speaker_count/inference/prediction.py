@@ -1,0 +1,124 @@
+"""How many people speak over time in one recording."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from speaker_count.inference.overview import Overview
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class Stretch(NamedTuple):
+    """A part of a recording with one count: its beginning and end, in seconds, and the number of speakers."""
+
+    begin: float
+    end: float
+    speakers: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """How many people speak over time in one recording.
+
+    Attributes:
+        file: the recording's path; None: it was an array.
+        sample_rate: of the recording, in Hz.
+        duration: of the recording, in seconds.
+        window_seconds: what each count was computed from.
+        hop_seconds: from one window to the next.
+        labels: the names of the classes, such as `2 speakers`.
+        classes: the number of speakers of each class.
+        times: the windows' centres, in seconds, `(windows,)`.
+        counts: the number of speakers in each window, `(windows,)` int64.
+        probabilities: of each class, `(windows, classes)` float32: calibrated, and smoothed unless that was off.
+        overview: the recording as a plot shows it.
+    """
+
+    file: str | None
+    sample_rate: int
+    duration: float
+    window_seconds: float
+    hop_seconds: float
+    labels: list[str]
+    classes: list[int]
+    times: np.ndarray
+    counts: np.ndarray
+    probabilities: np.ndarray
+    overview: Overview | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """Where each window's count begins to hold and the last one ceases to, in seconds, `(windows + 1,)`: halfway
+        between two centres, and at the recording's ends.
+        """
+        return np.concatenate([[0.0], (self.times[1:] + self.times[:-1]) / 2, [self.duration]])
+
+    def seconds(self) -> dict[int, float]:
+        """How long each number of people speaks, in seconds, for each class."""
+        widths = np.diff(self.edges)
+        return {count: float(widths[self.counts == count].sum()) for count in self.classes}
+
+    @property
+    def most(self) -> int:
+        """The most who speak at once."""
+        return int(self.counts.max())
+
+    @property
+    def overlap(self) -> float:
+        """The share of the time with any speaker in which two or more speak; 0 where nobody does."""
+        seconds = self.seconds()
+        speech = sum(value for count, value in seconds.items() if count >= 1)
+        return sum(value for count, value in seconds.items() if count >= 2) / speech if speech else 0.0
+
+    def stretches(self) -> list[Stretch]:
+        """The recording as parts with one count each."""
+        changes = np.flatnonzero(np.diff(self.counts)) + 1
+        starts = [0, *changes.tolist()]
+        ends = [*changes.tolist(), len(self.counts)]
+        edges = self.edges
+        return [
+            Stretch(float(edges[start]), float(edges[end]), int(self.counts[start]))
+            for start, end in zip(starts, ends, strict=True)
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `speaker-count predict --format json` prints them; times and probabilities are rounded."""
+        return {
+            "file": self.file,
+            "sample_rate": self.sample_rate,
+            "window_seconds": self.window_seconds,
+            "hop_seconds": self.hop_seconds,
+            "labels": self.labels,
+            "times": [round(time, 4) for time in self.times.tolist()],
+            "counts": self.counts.tolist(),
+            "probabilities": [[round(value, 4) for value in row] for row in self.probabilities.tolist()],
+        }
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """A `pandas.DataFrame` with a row for each window: `time`, `count`, and `p_N` for each number of speakers N."""
+        import pandas as pd
+
+        columns = {f"p_{count}": self.probabilities[:, place] for place, count in enumerate(self.classes)}
+        return pd.DataFrame({"time": self.times, "count": self.counts, **columns})
+
+    def plot(self, path: str | Path | None = None) -> "Figure":
+        """Draw the waveform, its spectrogram, and the count over time with its confidence.
+
+        Args:
+            path: where the figure is written, as its ending says (`.png`, `.svg`, `.pdf`); None: nowhere.
+
+        Returns:
+            The figure, of matplotlib.
+        """
+        from speaker_count.inference import drawing
+
+        figure = drawing.figure(self)
+        if path is not None:
+            drawing.write(figure, Path(path))
+        return figure

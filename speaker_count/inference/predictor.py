@@ -1,0 +1,167 @@
+"""From recordings to counts over time."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from speaker_count import labels
+from speaker_count.errors import UserError
+from speaker_count.inference import audio
+from speaker_count.inference.audio import Recording
+from speaker_count.inference.overview import Overview
+from speaker_count.inference.prediction import Prediction
+from speaker_count.inference.session import BATCH, Session, packaged
+from speaker_count.inference.windows import smoothed, windows
+
+HOP = 0.25  # s
+LEAST_HOP = 0.05
+SMOOTH = 0.5  # s
+SILENCE_DB = -60.0  # of full scale
+MOST_THREADS = 1024
+LONG_SECONDS = 60  # from here on a terminal shows a bar
+
+
+class Predictor:
+    """Counts the speakers in many recordings with one net.
+
+    Args:
+        model: an ONNX file that `speaker-count export` wrote; None: the packaged `recommended`.
+        hop: from one window to the next, in seconds: from 0.05 to the length of a window.
+        smooth: how far neighbours matter for a window's probabilities, in seconds, see `windows.smoothed`; 0: not.
+        silence_db: a window whose level (RMS without its mean) is below that of full scale by so much is silence:
+            nobody speaks, whatever the net says.
+        channel: the one that is counted in, from 1; None: the mean of all.
+        threads: of the processor; None: as many as this process may use.
+        progress: show a bar on recordings longer than a minute, where the error stream is a terminal.
+
+    Raises:
+        UserError: the model cannot be read, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        hop: float = HOP,
+        smooth: float = SMOOTH,
+        silence_db: float = SILENCE_DB,
+        channel: int | None = None,
+        threads: int | None = None,
+        progress: bool = False,
+    ) -> None:
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise UserError(f"threads={threads}: expected 1 to {MOST_THREADS}")
+        self._session = Session(packaged() if model is None else model, threads)
+        net = self._session.described
+        self.sample_rate, self.clip_samples = net.sample_rate, net.clip_samples
+        self.window_seconds = net.clip_samples / net.sample_rate
+        if not LEAST_HOP <= hop <= self.window_seconds:
+            raise UserError(f"hop={hop:g}: expected {LEAST_HOP} to {self.window_seconds:g} s, the length of a window")
+        if not 0 <= smooth <= 60:
+            raise UserError(f"smooth={smooth:g}: expected 0 to 60 s")
+        if not -200 <= silence_db <= 0:
+            raise UserError(f"silence_db={silence_db:g}: expected -200 to 0 dB of full scale")
+        self.hop = round(hop * net.sample_rate)
+        self.smooth, self.silence, self.channel, self.progress = smooth, 10 ** (silence_db / 20), channel, progress
+        # a net that knows no silence gets a class for it
+        self._silent_added = net.counts[0] > 0
+        self.classes = [0] * self._silent_added + net.counts
+        self.labels = [*labels.class_names([0])] * self._silent_added + net.labels
+
+    def predict(self, recording: Any, sample_rate: int | None = None) -> Prediction:
+        """Count the speakers in a recording.
+
+        Args:
+            recording: a path; or an array or a tensor: `(samples,)`, `(samples, channels)` or `(channels, samples)`,
+                floats with full scale at 1, or whole numbers.
+            sample_rate: of an array, in Hz.
+
+        Raises:
+            UserError: there is none, it cannot be read, or it is shorter than a window.
+        """
+        if not isinstance(recording, str | os.PathLike):
+            return self._predict(audio.of_array(recording, sample_rate), None)
+        path = os.fspath(recording)
+        with audio.opened(path) as opened:
+            return self._predict(opened, path)
+
+    def predict_all(self, recordings: Iterable[str | Path]) -> Iterator[Prediction | UserError]:
+        """Count in many files, one after the other; a file that cannot be read gives its error and stops no other."""
+        for recording in recordings:
+            try:
+                yield self.predict(recording)
+            except UserError as error:
+                yield error
+
+    def _predict(self, recording: Recording, path: str | None) -> Prediction:
+        overview, samples = Overview(self.sample_rate), 0
+        seconds = None if recording.frames is None else recording.frames / recording.sample_rate
+        # not unless it is long: a bar that is gone at once disturbs
+        hidden = not self.progress or (seconds is not None and seconds < LONG_SECONDS) or None
+        bar = tqdm(total=seconds and round(seconds), unit="s", desc=Path(recording.name).name[:40], disable=hidden,
+                   leave=False)  # fmt: skip
+
+        def heard() -> Iterator[np.ndarray]:
+            nonlocal samples
+            for block in audio.mono(recording, self.sample_rate, self.channel):
+                samples += len(block)
+                overview.add(block)
+                yield block
+
+        silent = [np.empty(0, bool)]
+
+        def batches() -> Iterator[np.ndarray]:
+            for clips in windows(heard(), self.clip_samples, self.hop, BATCH):
+                silent.append(clips.std(axis=1) < self.silence)
+                yield clips
+                bar.update(len(clips) * self.hop / self.sample_rate)
+
+        with bar:
+            parts = list(self._session.stream(batches()))
+        duration = samples / self.sample_rate
+        if samples < self.clip_samples:
+            raise UserError(
+                f"{recording.name} has {duration:.2f} s: the net needs at least {self.window_seconds:g} s of sound"
+            )
+        probabilities = self._smoothed(np.concatenate(parts), np.concatenate(silent))
+        starts = np.arange(len(probabilities)) * self.hop
+        return Prediction(
+            file=path,
+            sample_rate=recording.sample_rate,
+            duration=duration,
+            window_seconds=self.window_seconds,
+            hop_seconds=self.hop / self.sample_rate,
+            labels=self.labels,
+            classes=self.classes,
+            times=(starts + self.clip_samples / 2) / self.sample_rate,
+            counts=np.array(self.classes)[probabilities.argmax(axis=1)],
+            probabilities=probabilities,
+            overview=overview,
+        )
+
+    def _smoothed(self, probabilities: np.ndarray, silent: np.ndarray) -> np.ndarray:
+        """`(windows, classes)`, with silence as no speaker, before it is smoothed for the neighbours and after."""
+        if self._silent_added:
+            probabilities = np.pad(probabilities, ((0, 0), (1, 0)))
+        nobody = np.eye(1, len(self.classes), dtype=np.float32)
+        probabilities[silent] = nobody
+        probabilities = smoothed(probabilities, self.hop / self.sample_rate, self.smooth)
+        probabilities[silent] = nobody
+        return probabilities
+
+
+def predict(recording: Any, sample_rate: int | None = None, **settings: Any) -> Prediction:
+    """Count the speakers in a recording over time.
+
+    Args:
+        recording, sample_rate: as of `Predictor.predict`.
+        settings: as of `Predictor`, which is faster for many recordings: it loads the net once.
+
+    Raises:
+        UserError: the recording or the net cannot be read.
+    """
+    return Predictor(**settings).predict(recording, sample_rate)
