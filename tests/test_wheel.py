@@ -21,7 +21,10 @@ def installed(tmp_path_factory):
 
 
 def test_holds_configs_plugin_and_types_once(installed):
-    packaged = [f"speaker_count/weights/{name}" for name in ("README.md", "m5.json", "recommended.safetensors")]
+    packaged = [
+        f"speaker_count/weights/{name}"
+        for name in ("README.md", "m5.json", "recommended.safetensors", "recommended.onnx")
+    ]
     for name in (
         "hydra_plugins/speaker_count.py",
         "speaker_count/py.typed",

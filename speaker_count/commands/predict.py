@@ -3,6 +3,7 @@ sample rate; `-` is the standard input. Nothing leaves this machine.
 """
 
 import argparse
+import io
 import os
 import shutil
 import sys
@@ -28,6 +29,8 @@ def main() -> None:
     from speaker_count.inference.predictor import Predictor
     from speaker_count.inference.scoring import Reference
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may have what the terminal has not
     if arguments.run and arguments.weights:
         raise UserError("--run and --weights name two nets: give one of them")
     files = list(_files(arguments.files))
@@ -49,7 +52,7 @@ def main() -> None:
     for result in predictor.predict_all(files):
         if not isinstance(result, UserError):
             try:
-                _show(result, arguments, reference, is_first=not done)
+                _show(result, arguments, reference, is_first=not done, alone=len(files) == 1)
                 done += 1
                 continue
             except UserError as error:
@@ -116,12 +119,12 @@ def _files(words: Sequence[str]) -> Iterator[str]:
 
 
 def _show(
-    prediction: "Prediction", arguments: argparse.Namespace, reference: "Reference | None", is_first: bool
+    prediction: "Prediction", arguments: argparse.Namespace, reference: "Reference | None", is_first: bool, alone: bool
 ) -> None:
     """Print a prediction, and draw it."""
     from speaker_count.inference import formats, timeline
 
-    score = [] if reference is None else reference.score(prediction).lines()
+    score = [] if reference is None else reference.score(prediction, alone).lines()
     if arguments.plot:
         prediction.plot(arguments.plot)
     if arguments.format == "text":

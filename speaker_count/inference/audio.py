@@ -22,6 +22,8 @@ RATES = 4_000, 768_000  # Hz that are resampled; what claims another one is no r
 MOST_HOURS = 100  # of a recording; a forged header could claim any length
 MOST_BYTES = 2**35  # of standard input, which is kept in a temporary file
 BLOCK = 2**18  # samples of all channels that are in memory at a time
+UNRECOGNISED = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
+VIDEO = "; video and other containers need `pip install 'speaker-count[video]'`"
 UNKNOWN_FRAMES = 2**62  # more are libsndfile's way to say that it does not know
 STREAMED = 0x7FFFF000, 0xFFFFFFFF  # bytes that programs claim which write to a pipe, from and to
 CLAIM = re.compile(r":\s*(\d+) \(should be (\d+)\)")  # in libsndfile's log of a header
@@ -155,13 +157,11 @@ def _recordings(file: IO[bytes], name: str, is_pipe: bool = False) -> Iterator[R
         sound = _Forward(file.fileno(), closefd=False)
     except (soundfile.SoundFileError, OSError, TypeError) as error:
         file.seek(0)
-        contained = containers.opened(file)
+        # FFmpeg would read what libsndfile knows to be damaged, and not say so
+        is_unknown = getattr(error, "code", None) == UNRECOGNISED
+        contained = containers.opened(file) if is_unknown else None
         if contained is None:
-            more = (
-                ""
-                if containers.is_installed()
-                else "; video and other containers need `pip install 'speaker-count[video]'`"
-            )
+            more = VIDEO if is_unknown and not containers.is_installed() else ""
             raise UserError(f"{name} is no sound that can be read ({_reason(error)}){more}") from error
         with contextlib.closing(contained):
             _check_claims(name, contained.sample_rate, contained.channels, None)

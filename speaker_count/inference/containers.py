@@ -17,12 +17,12 @@ def is_installed() -> bool:
 
 
 def errors() -> tuple[type[Exception], ...]:
-    """The classes of PyAV's errors; none without PyAV."""
+    """The classes of what PyAV raises; none without PyAV."""
     if not is_installed():
         return ()
     import av
 
-    return (av.error.FFmpegError,)
+    return (av.error.FFmpegError, ValueError)
 
 
 class Contained:
@@ -63,7 +63,8 @@ def opened(file: IO[bytes]) -> Contained | None:
         container = av.open(file)
     except (av.error.FFmpegError, ValueError):
         return None
-    if not container.streams.audio:
+    contained = Contained(container) if container.streams.audio else None
+    if contained is None or not contained.sample_rate or not contained.channels:
         container.close()
         return None
-    return Contained(container)
+    return contained

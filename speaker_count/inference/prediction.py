@@ -22,7 +22,7 @@ class Stretch(NamedTuple):
     speakers: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """How many people speak over time in one recording.
 
@@ -50,7 +50,7 @@ class Prediction:
     times: np.ndarray
     counts: np.ndarray
     probabilities: np.ndarray
-    overview: Overview | None = field(default=None, repr=False, compare=False)
+    overview: Overview | None = field(default=None, repr=False)
 
     @cached_property
     def edges(self) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from speaker_count import labels
-from speaker_count.errors import UserError
+from speaker_count.errors import UserError, printable
 from speaker_count.inference import audio
 from speaker_count.inference.audio import Recording
 from speaker_count.inference.overview import Overview
@@ -102,8 +102,9 @@ class Predictor:
         seconds = None if recording.frames is None else recording.frames / recording.sample_rate
         # not unless it is long: a bar that is gone at once disturbs
         hidden = not self.progress or (seconds is not None and seconds < LONG_SECONDS) or None
-        bar = tqdm(total=seconds and round(seconds), unit="s", desc=Path(recording.name).name[:40], disable=hidden,
-                   leave=False)  # fmt: skip
+        form = None if seconds is None else "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+        name = printable(Path(recording.name).name)[:40]
+        bar = tqdm(total=seconds, unit="s", desc=name, disable=hidden, leave=False, bar_format=form)
 
         def heard() -> Iterator[np.ndarray]:
             nonlocal samples

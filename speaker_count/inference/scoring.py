@@ -122,14 +122,17 @@ class Reference:
             raise UserError(f"{self.path}, line {number}: it is no line of an RTTM file") from error
         self.turns.setdefault(fields[1], {}).setdefault(fields[7], []).append((begin, begin + duration))
 
-    def score(self, prediction: Prediction) -> Score:
+    def score(self, prediction: Prediction, alone: bool = True) -> Score:
         """Compare a prediction with the turns of its recording, which RTTM calls as its file, without the ending.
+
+        Args:
+            alone: this is the only prediction, so that a reference of one recording is its own, whatever its name.
 
         Raises:
             UserError: the reference has other recordings.
         """
         name = recording_id(prediction.file)
-        turns = next(iter(self.turns.values())) if len(self.turns) == 1 else self.turns.get(name)
+        turns = next(iter(self.turns.values())) if alone and len(self.turns) == 1 else self.turns.get(name)
         if turns is None:
             raise UserError(f"{self.path} has no recording {name}; it has {', '.join(sorted(self.turns)[:5])}")
         begins, counts = true_counts(turns)

@@ -21,6 +21,7 @@ from speaker_count.errors import UserError
 
 INPUT, OUTPUT = "waveform", "probabilities"
 MOST_BYTES = 2**29  # of a file; the packaged one takes a hundredth
+LONGEST_LABEL = 60  # characters
 MOST_SPEAKERS = 100  # of a class
 RATES = 4_000, 192_000  # Hz
 MOST_SAMPLES = 2**24  # of a clip: a quarter of an hour at 16 kHz
@@ -67,7 +68,7 @@ class Described:
             raise ValueError("its counts are no list of whole numbers")
         if counts != sorted({*counts}) or not 0 <= counts[0] <= counts[-1] <= MOST_SPEAKERS:
             raise ValueError("its counts are not increasing numbers of speakers")
-        if not isinstance(labels, list) or len(labels) != len(counts) or not all(type(each) is str for each in labels):
+        if not isinstance(labels, list) or len(labels) != len(counts) or not all(map(_is_label, labels)):
             raise ValueError("its labels are not those of its counts")
         if not RATES[0] <= sample_rate <= RATES[1] or not sample_rate // 100 <= clip_samples <= MOST_SAMPLES:
             raise ValueError("its sample rate or its length of a clip is absurd")
@@ -162,6 +163,10 @@ def of_run(run_dir: str | Path) -> Path:
     if not path.is_file():
         raise UserError(f"{path} does not exist: `speaker-count export {run_dir}` writes it")
     return path
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and len(value) <= LONGEST_LABEL
 
 
 def _read(path: Path) -> bytes:

@@ -70,6 +70,18 @@ def test_any_name_of_a_file_is_a_name(verb, sound, tmp_path, name):
     assert out.splitlines()[0].endswith(": 0:03")
 
 
+def test_what_a_terminal_cannot_show_of_a_name_is_a_code(sound):
+    names = ["é.wav", "\udcff.wav"]
+    for name in names:
+        shutil.copy(sound, sound.parent / name)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "speaker_count", "predict", *names, "--format"]
+    for form in ("text", "csv", "rttm"):
+        done = subprocess.run([*command, form], cwd=sound.parent, env=environment, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.isascii()
+
+
 def test_the_reference_scores_and_the_plot_is_a_file(verb, sound, tmp_path):
     (tmp_path / "x.rttm").write_text("SPEAKER x 1 0 3 <NA> <NA> hum <NA> <NA>\n")
     code, out, err = verb("predict", "x.wav", "--reference", "x.rttm", "--plot", "x.png")

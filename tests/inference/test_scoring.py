@@ -65,6 +65,10 @@ def test_a_reference_of_several_recordings_is_looked_up_by_name(tmp_path):
     assert reference.score(prediction_of([1, 1], "somewhere/a b.flac")).accuracy == 1
     with pytest.raises(UserError, match="has no recording talk; it has a_b, one"):
         reference.score(prediction_of([1, 1]))
+    only = reference_of(tmp_path, (0, 2, "a"), name="another")
+    assert only.score(prediction_of([1, 1])).accuracy == 1
+    with pytest.raises(UserError, match="has no recording talk; it has another"):
+        only.score(prediction_of([1, 1]), alone=False)
 
 
 @pytest.mark.parametrize(

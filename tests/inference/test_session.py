@@ -46,6 +46,7 @@ def changed(metadata: dict[str, str | None] | None = None, outputs: str | None =
         ({"counts": "[0, 1, 2, 1e999]"}, "its counts are no list of whole numbers"),
         ({"counts": "[3, 2, 1, 0]"}, "its counts are not increasing"),
         ({"counts": "[0, 1]", "labels": '["a", "b"]'}, r"it does not give probabilities \(batch, 2\)"),
+        ({"labels": '["a", "b", "c", "\\u001b[31m"]'}, "its labels are not those of its counts"),
         ({"labels": "[]"}, "its labels are not those of its counts"),
         ({"sample_rate": "1"}, "its sample rate or its length of a clip is absurd"),
         ({"clip_samples": "8000"}, r"it does not take waveform \(batch, 8000\)"),
