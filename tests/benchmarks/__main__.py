@@ -1,4 +1,4 @@
-"""The speed of streaming, training, decoding and the commands, each beside a peer that does the same work.
+"""The speed of streaming, training, decoding, counting and the commands, each beside a peer that does the same work.
 
     python -m tests.benchmarks [--json FILE] [overrides]
 
@@ -21,7 +21,7 @@ from speaker_count.results.record import provenance
 from speaker_count.results.tables import markdown
 from speaker_count.training.memory import keep_freed_memory
 from speaker_count.training.quiet import quiet
-from tests.benchmarks import building, commands, nets, streaming
+from tests.benchmarks import building, commands, nets, recordings, streaming
 from tests.benchmarks.peers import Row, on_cores, with_speech_at_hand
 
 COLUMNS = {
@@ -60,6 +60,7 @@ def main() -> None:
     data.setup()
 
     lines = commands.starts(overrides)
+    lines += recordings.rows(data)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     lines += building.rows(data)
