@@ -21,6 +21,7 @@ from speaker_count.inference import containers
 RATES = 4_000, 768_000  # Hz that are resampled; what claims another one is no recording of speech
 MOST_HOURS = 100  # of a recording; a forged header could claim any length
 MOST_BYTES = 2**35  # of standard input, which is kept in a temporary file
+LOUDEST = 1e6  # against full scale; some programs write whole numbers as floats
 BLOCK = 2**18  # samples of all channels that are in memory at a time
 UNRECOGNISED = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
 VIDEO = "; video and other containers need `pip install 'speaker-count[video]'`"
@@ -124,9 +125,12 @@ def mono(recording: Recording, sample_rate: int, channel: int | None = None) -> 
     done = 0
     for block in recording.blocks():
         samples = block.mean(axis=1) if channel is None else np.ascontiguousarray(block[:, channel - 1])
-        if not np.isfinite(samples).all():
-            at = (done + int(np.argmin(np.isfinite(samples)))) / recording.sample_rate
-            raise UserError(f"{recording.name} has samples that are infinite or not numbers, at {at:.2f} s")
+        usable = np.abs(samples) < LOUDEST
+        if not usable.all():
+            at = (done + int(np.argmin(usable))) / recording.sample_rate
+            raise UserError(
+                f"{recording.name} has samples that are not numbers, or far beyond full scale, at {at:.2f} s"
+            )
         done += len(block)
         if done > MOST_HOURS * 3600 * recording.sample_rate:
             raise UserError(f"{recording.name} is longer than {MOST_HOURS} hours: cut it into parts")

@@ -13,7 +13,8 @@ FORMATS = "fltp"  # what frames are converted to: float32, a row for each channe
 
 def is_installed() -> bool:
     """Whether PyAV is there."""
-    return importlib.util.find_spec("av") is not None
+    found = importlib.util.find_spec("av")
+    return found is not None and found.origin is not None  # not a folder of that name
 
 
 def errors() -> tuple[type[Exception], ...]:

@@ -97,10 +97,11 @@ def test_what_a_pipe_left_open_is_read_to_its_end(contents, noise, tmp_path):
     assert len(heard(tmp_path / "x.wav")) == len(noise)
 
 
-def test_samples_that_are_no_numbers_are_named_with_their_time(noise, tmp_path):
-    noise[20_000] = np.nan
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 3e38])
+def test_samples_that_are_no_numbers_are_named_with_their_time(noise, tmp_path, value):
+    noise[20_000] = value
     soundfile.write(tmp_path / "x.wav", noise, RATE, subtype="FLOAT")
-    with pytest.raises(UserError, match="infinite or not numbers, at 1.25 s"):
+    with pytest.raises(UserError, match="not numbers, or far beyond full scale, at 1.25 s"):
         heard(tmp_path / "x.wav")
 
 
