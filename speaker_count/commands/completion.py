@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-WITH_OVERRIDES = ("train", "evaluate", "stress", "weights", "prepare", "clips", "forecast")
+WITH_OVERRIDES = ("train", "evaluate", "stress", "weights", "export", "prepare", "clips", "forecast")
 NOT_HYDRA_S = ("out=", "workers=")  # of clips
 
 

@@ -1,11 +1,13 @@
 """A trained net as one ONNX file."""
 
+import json
 import re
 import shutil
 import sys
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import speaker_count
@@ -87,3 +89,12 @@ def test_without_the_packages_it_says_which(verb, exported, tmp_path, monkeypatc
     monkeypatch.setitem(sys.modules, "onnx", None)
     code, _, err = verb("export", shutil.copytree(exported, tmp_path / "mine"), "x.onnx")
     assert (code, err) == (2, "export needs the packages onnx and onnxscript: pip install 'speaker-count[export]'\n")
+
+
+def test_recordings_are_counted_by_the_exported_net(verb, exported, tmp_path):
+    soundfile.write(tmp_path / "x.wav", np.random.default_rng(0).normal(0, 0.1, 32_000), 16_000)
+    code, out, err = verb("predict", "x.wav", "--run", exported, "--no-smooth", "--format", "json")
+    assert code == 0, err
+    clips = np.lib.stride_tricks.sliding_window_view(soundfile.read(tmp_path / "x.wav", dtype="float32")[0], 16_000)
+    expected = speaker_count.load_run(exported).predict(clips[::4000].copy())
+    np.testing.assert_allclose(np.array(json.loads(out)["probabilities"])[:, 1:], expected, atol=2e-4)
