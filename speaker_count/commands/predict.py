@@ -3,6 +3,7 @@ sample rate; `-` is the standard input. Nothing leaves this machine.
 """
 
 import argparse
+import importlib
 import io
 import os
 import shutil
@@ -98,6 +99,10 @@ def _check_plot(path: Path, recordings: int) -> None:
         raise UserError(f"--plot draws one recording, and these are {recordings}: name one file")
     if path.suffix.lower() not in PICTURES:
         raise UserError(f"--plot {path}: the name of a picture ends with {', '.join(PICTURES)}")
+    try:
+        importlib.import_module("matplotlib")
+    except ImportError as error:
+        raise UserError("--plot needs matplotlib: pip install matplotlib") from error
     if not path.parent.is_dir():
         raise UserError(f"--plot {path}: there is no folder {path.parent}")
 

@@ -127,6 +127,12 @@ def test_the_standard_input_is_a_recording_too(sound):
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"standard input is empty\n")
 
 
+def test_a_picture_without_matplotlib_is_one_line(verb, sound, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, out, err = verb("predict", "x.wav", "--plot", "x.png")
+    assert (code, out, err) == (2, "", "--plot needs matplotlib: pip install matplotlib\n")
+
+
 def test_it_runs_where_torch_and_all_that_trains_are_not_installed(sound):
     script = (
         "import sys\n"
