@@ -5,8 +5,8 @@ The overrides are those of train for data, mix and trainer; everything else is a
 
 import argparse
 import logging
-from pathlib import Path
 
+from speaker_count.commands import words
 from speaker_count.training.importing import importing
 
 
@@ -25,9 +25,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="data=demo, mix.clips.test=1000, force=true, ...")
     parser.add_argument("--config-dir", help="a folder of your own configs")
     arguments = parser.parse_intermixed_args()
-    words = [*arguments.words, *arguments.overrides]
-    runs = [word for word in words if "=" not in word or Path(word).exists()]
-    overrides = [word for word in words if word not in runs]
+    runs, overrides = words.divided([*arguments.words, *arguments.overrides])
     if not runs:
         parser.error("name the folder of a finished run, or weights")
     logging.basicConfig(level=logging.INFO, format="%(message)s")

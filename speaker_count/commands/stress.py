@@ -8,6 +8,7 @@ import shutil
 import textwrap
 from pathlib import Path
 
+from speaker_count.commands import words
 from speaker_count.errors import printable
 from speaker_count.training.importing import importing
 
@@ -24,9 +25,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a folder for the page (default: multirun/stress/RUNS)")
     parser.add_argument("--config-dir", help="a folder of your own configs")
     arguments = parser.parse_intermixed_args()
-    words = [*arguments.words, *arguments.overrides]
-    runs = [word for word in words if "=" not in word or Path(word).is_dir()]
-    overrides = [word for word in words if word not in runs]
+    runs, overrides = words.divided([*arguments.words, *arguments.overrides])
     if not runs:
         parser.error("name the folder of a finished run, or weights")
     logging.basicConfig(level=logging.INFO, format="%(message)s")

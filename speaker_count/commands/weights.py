@@ -5,9 +5,9 @@ clips. The overrides are those of train for data and mix, and force=true.
 
 import argparse
 import logging
-from pathlib import Path
 
 from speaker_count import weights
+from speaker_count.commands import words
 from speaker_count.errors import printable
 from speaker_count.training.importing import importing
 
@@ -21,8 +21,7 @@ def main() -> None:
     parser.add_argument("words", nargs="*", metavar="RUN_DIR", help="the folder of a finished run; and where to write")
     parser.add_argument("--config-dir", help="a folder of your own configs")
     arguments = parser.parse_intermixed_args()
-    paths = [word for word in arguments.words if "=" not in word or Path(word).is_dir()]
-    overrides = [word for word in arguments.words if word not in paths]
+    paths, overrides = words.divided(arguments.words)
     if not arguments.words:
         print(*weights.names(), sep="\n")
         return

@@ -22,7 +22,7 @@ def choice(result: RunResult) -> str | None:
 
 
 def blocks(comparison: Comparison, suffix: str) -> list[Any]:
-    """The table of what each ingredient brings, and its figure; nothing where no recipe stands beside an ablation."""
+    """The table of what each ingredient brings, and its figure; nothing where the recipe of no ablation was run."""
     pairs = _pairs(comparison)
     if not pairs:
         return []
