@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,21 @@ LEAST |= {"cpus_per_task": 1, "gpus_per_node": 0, "mem_gb": 1}
 SHARED_KEYS = {"name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node"}
 SHARED_KEYS |= {"stderr_to_stdout"}
 TOO_OFTEN = "timed-out too many times"  # in submitit's message
+
+
+@contextlib.contextmanager
+def interrupt_held_back() -> Iterator[None]:
+    """Let Ctrl-C take effect when the block ends: in this process, and in the commands that the block starts."""
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the commands inherit this, but no handler
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 class Task:
@@ -166,12 +181,9 @@ class SlurmLauncher(SweepLauncher):
         for run in (run for run in runs if run.finished):  # it only says so, or why it is another run
             self.started(run)
             self.ended(run, do_job(self.task_function, run.config, 1))
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # between sbatch and its note, jobs would be lost
-        try:
-            with filelock.FileLock(self.folder / ".lock"):
-                self.submitted = self._find_or_submit([run for run in runs if not run.finished])
-        finally:
-            signal.signal(signal.SIGINT, before)
+        # interrupted between sbatch and the note of its answer, jobs would be lost
+        with interrupt_held_back(), filelock.FileLock(self.folder / ".lock"):
+            self.submitted = self._find_or_submit([run for run in runs if not run.finished])
         self._wait()
 
     def _find_or_submit(self, runs: Sequence[PlannedRun]) -> list[SubmittedRun]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from speaker_count.sweeping.slurm import minutes as minutes_of
+from speaker_count.sweeping.slurm_launcher import interrupt_held_back
 from tests.conftest import SMALL
 from tests.sweeping import slurm_server as slurms
 from tests.training.test_wandb_run import inspect
@@ -134,6 +135,20 @@ def test_a_search_has_its_trials_on_the_cluster(begun, slurm, tree, tmp_path):
     assert rest.count("submitted to Slurm: 1 job") <= 1
     assert "best of 3 trials: m3-seed0-" in rest
     assert len(list((tmp_path / "multirun" / "default-folder-tree-paper").glob("m3-*/result.json"))) == 3
+
+
+def test_ctrl_c_during_a_submission_is_late_and_not_lost():
+    to_all = "kill -INT $PPID; kill -INT $$; echo submitted"  # as a terminal sends it: to the command and to sbatch
+    done = []
+
+    def submit() -> None:
+        with interrupt_held_back():
+            done.append(subprocess.run(["sh", "-c", to_all], stdout=subprocess.PIPE).stdout)
+
+    with pytest.raises(KeyboardInterrupt):
+        submit()
+    assert done == [b"submitted\n"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 LONG = ("train", "--multirun", *SMALL[:4], "model=spec_2", "evaluate_train=false", "mix.clips.train=1600")
