@@ -41,6 +41,7 @@ class Recording:
         channels: their number.
         frames: the length in samples; None: it is not known before the end.
         blocks: gives the samples in order, `(samples, channels)` float32, full scale at 1.
+        is_endless: whether it may go on for more than `MOST_HOURS`, as a microphone does.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Recording:
     channels: int
     frames: int | None
     blocks: Callable[[], Iterator[np.ndarray]]
+    is_endless: bool = False
 
 
 @contextlib.contextmanager
@@ -132,7 +134,7 @@ def mono(recording: Recording, sample_rate: int, channel: int | None = None) -> 
                 f"{recording.name} has samples that are not numbers, or far beyond full scale, at {at:.2f} s"
             )
         done += len(block)
-        if done > MOST_HOURS * 3600 * recording.sample_rate:
+        if done > MOST_HOURS * 3600 * recording.sample_rate and not recording.is_endless:
             raise UserError(f"{recording.name} is longer than {MOST_HOURS} hours: cut it into parts")
         yield samples if resampler is None else resampler.resample_chunk(samples)
     if not done:

@@ -1,9 +1,10 @@
 """From recordings to counts over time."""
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -15,7 +16,7 @@ from speaker_count.inference.audio import Recording
 from speaker_count.inference.overview import Overview
 from speaker_count.inference.prediction import Prediction
 from speaker_count.inference.session import BATCH, Session, packaged
-from speaker_count.inference.windows import smoothed, windows
+from speaker_count.inference.windows import reach, smoothed, windows
 
 HOP = 0.25  # s
 LEAST_HOP = 0.05
@@ -23,6 +24,16 @@ SMOOTH = 0.5  # s
 SILENCE_DB = -60.0  # of full scale
 MOST_THREADS = 1024
 LONG_SECONDS = 60  # from here on a terminal shows a bar
+
+
+class Moment(NamedTuple):
+    """One window of a recording that goes on: its centre in seconds, the number of speakers, and the probability of
+    each class, `(classes,)`. The count holds for a hop.
+    """
+
+    time: float
+    count: int
+    probabilities: np.ndarray
 
 
 class Predictor:
@@ -143,6 +154,48 @@ class Predictor:
             probabilities=probabilities,
             overview=overview,
         )
+
+    def follow(self, recording: Recording, at_once: int = 1) -> Iterator[Moment]:
+        """Count in a recording while it goes on. Counts are those of `predict`: each comes as soon as the neighbours
+        that smooth it are heard.
+
+        Args:
+            at_once: how many windows are waited for before they are counted: 1 is soonest, `BATCH` fastest.
+
+        Raises:
+            UserError: the recording ends by a fault, or before the first window.
+        """
+        silent: deque[bool] = deque()
+
+        def batches() -> Iterator[np.ndarray]:
+            blocks = audio.mono(recording, self.sample_rate, self.channel)
+            for clips in windows(blocks, self.clip_samples, self.hop, at_once):
+                silent.extend((clips.std(axis=1) < self.silence).tolist())
+                yield clips
+
+        # several at a time would wait for each other
+        parts = self._session.stream(batches()) if at_once > 1 else map(self._session.probabilities, batches())
+        ahead = reach(self.hop / self.sample_rate, self.smooth)
+        heard: deque[tuple[np.ndarray, bool]] = deque(maxlen=2 * ahead + 1)
+        number = 0
+        for row in (row for part in parts for row in part):
+            heard.append((row, silent.popleft()))
+            number += 1
+            if number > ahead:
+                yield self._moment(heard, number - 1 - ahead, ahead)
+        if not number:
+            raise UserError(f"{recording.name} is too short: the net needs at least {self.window_seconds:g} s of sound")
+        for behind in range(min(ahead, number) - 1, -1, -1):
+            if len(heard) > behind + 1 + ahead:
+                heard.popleft()
+            yield self._moment(heard, number - 1 - behind, behind)
+
+    def _moment(self, heard: Iterable[tuple[np.ndarray, bool]], number: int, behind: int) -> Moment:
+        """The window `number`, after which `behind` more were heard."""
+        rows, silent = zip(*heard, strict=True)
+        probabilities = self._smoothed(np.stack(rows), np.array(silent))[-1 - behind]
+        time = (number * self.hop + self.clip_samples / 2) / self.sample_rate
+        return Moment(time, self.classes[int(probabilities.argmax())], probabilities)
 
     def _smoothed(self, probabilities: np.ndarray, silent: np.ndarray) -> np.ndarray:
         """`(windows, classes)`, with silence as no speaker, before it is smoothed for the neighbours and after."""

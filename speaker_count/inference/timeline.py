@@ -1,5 +1,7 @@
 """A prediction for a terminal: a summary, and the count over time."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from speaker_count.errors import printable
@@ -19,13 +21,19 @@ def clock(seconds: float) -> str:
 
 def summary(prediction: Prediction) -> list[str]:
     """Lines: how long each number of people speaks, the most at once, the share of overlap."""
-    seconds = prediction.seconds()
+    seconds = [prediction.seconds()[count] for count in prediction.classes]
     lines = [f"{printable(prediction.file or 'recording')}: {clock(prediction.duration)}"]
-    for count, label in zip(prediction.classes, prediction.labels, strict=True):
-        share = seconds[count] / prediction.duration
-        lines.append(f"  {label:11} {seconds[count] / 60:8.2f} min {share:6.1%}")
+    lines += minutes(prediction.labels, seconds)
     lines.append(f"  at most {prediction.most} at once; overlap in {prediction.overlap:.1%} of the speech")
     return lines
+
+
+def minutes(labels: Sequence[str], seconds: Sequence[float]) -> list[str]:
+    """Lines: how long each class lasts, and its share."""
+    whole = sum(seconds) or 1
+    return [
+        f"  {label:11} {each / 60:8.2f} min {each / whole:6.1%}" for label, each in zip(labels, seconds, strict=True)
+    ]
 
 
 def timeline(prediction: Prediction, width: int, encoding: str | None = "utf-8") -> list[str]:
@@ -36,18 +44,27 @@ def timeline(prediction: Prediction, width: int, encoding: str | None = "utf-8")
         encoding: of the output.
     """
     columns = max(NARROWEST, min(WIDEST, width - MARGIN - 1))
-    full, base, side = BLOCKS[0] if _takes(encoding, "".join(BLOCKS[0])) else BLOCKS[1]
-    heights = _heights(prediction, columns)
-    lines = []
-    for level in range(max(1, *prediction.classes), 0, -1):
-        bars = "".join(full if height >= level else " " for height in heights)
-        lines.append(f"{level:>2} {side}{bars}".rstrip())
-    lines.append(f" 0 {side}{base * columns}")
+    lines = bars(_heights(prediction, columns), max(prediction.classes), encoding)
     middle, end = clock(prediction.duration / 2), clock(prediction.duration)
     half = columns // 2
     axis = "0:00".ljust(half - len(middle) // 2) + middle
     lines.append(" " * MARGIN + axis.ljust(columns - len(end)) + end)
     return lines
+
+
+def bars(heights: Sequence[int], most: int, encoding: str | None) -> list[str]:
+    """Lines: a column for each height, over a line for 0.
+
+    Args:
+        most: the largest height that may come.
+        encoding: of the output.
+    """
+    full, base, side = BLOCKS[0] if _takes(encoding, "".join(BLOCKS[0])) else BLOCKS[1]
+    lines = []
+    for level in range(max(1, most), 0, -1):
+        row = "".join(full if height >= level else " " for height in heights)
+        lines.append(f"{level:>2} {side}{row}".rstrip())
+    return [*lines, f" 0 {side}{base * len(heights)}"]
 
 
 def _heights(prediction: Prediction, columns: int) -> list[int]:

@@ -40,6 +40,11 @@ def _views(samples: np.ndarray, length: int, hop: int) -> np.ndarray:
     return views
 
 
+def reach(hop_seconds: float, seconds: float) -> int:
+    """How many neighbours on each side have a weight where a window's probabilities are smoothed."""
+    return max(0, int(np.ceil(seconds / hop_seconds)) - 1)
+
+
 def smoothed(probabilities: np.ndarray, hop_seconds: float, seconds: float) -> np.ndarray:
     """The mean of each window's probabilities and its neighbours', whose weights fall linearly with their distance, to
     0 at `seconds`. At the ends there are fewer neighbours.
@@ -52,13 +57,13 @@ def smoothed(probabilities: np.ndarray, hop_seconds: float, seconds: float) -> n
     Returns:
         `(windows, classes)`; rows sum to 1.
     """
-    reach = min(int(np.ceil(seconds / hop_seconds)) - 1, len(probabilities) - 1)
-    if reach < 1:
+    each_side = min(reach(hop_seconds, seconds), len(probabilities) - 1)
+    if each_side < 1:
         return probabilities
-    weights = 1 - np.abs(np.arange(-reach, reach + 1)) * hop_seconds / seconds
+    weights = 1 - np.abs(np.arange(-each_side, each_side + 1)) * hop_seconds / seconds
 
     def filtered(values: np.ndarray) -> np.ndarray:
-        return np.convolve(values, weights)[reach : reach + len(values)]
+        return np.convolve(values, weights)[each_side : each_side + len(values)]
 
     sums = np.stack([filtered(column) for column in probabilities.T.astype(np.float64)], axis=1)
     result: np.ndarray = (sums / filtered(np.ones(len(probabilities)))[:, None]).astype(np.float32)
