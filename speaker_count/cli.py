@@ -9,6 +9,8 @@ from speaker_count.training import streams
 
 VERBS = {
     "predict": "count the speakers in recordings over time: predict FILE... | DIR | -",
+    "listen": "count the speakers at a microphone, live, and log counts per minute: listen [--log FILE.csv]",
+    "occupancy": "make tables and a plot of logs by hour and weekday: occupancy LOG [LOG ...]",
     "train": "train one net, or with --multirun a sweep; any key of the config can be overridden",
     "evaluate": "evaluate a finished run or weights on another corpus or mix: evaluate RUN_DIR [overrides]",
     "stress": "score finished runs or weights under noise, in rooms and more: stress RUN [RUN ...] [overrides]",

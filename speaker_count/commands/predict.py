@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speaker_count.commands import counting
 from speaker_count.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,29 +27,18 @@ def main() -> None:
     """Read the command line, count in each recording, and print; exit code 1 where one of them cannot be read."""
     arguments = _parser().parse_args([_as_path(word) for word in sys.argv[1:]])
     # from here on what takes longer
-    from speaker_count.inference import session
-    from speaker_count.inference.predictor import Predictor
     from speaker_count.inference.scoring import Reference
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may have what the terminal has not
-    if arguments.run and arguments.weights:
-        raise UserError("--run and --weights name two nets: give one of them")
+    counting.check(arguments)
     files = list(_files(arguments.files))
     if arguments.plot:
         _check_plot(Path(arguments.plot), len(files))
     if arguments.reference and arguments.format != "text":
         raise UserError("--reference prints its scores with the summary: leave out --format")
     reference = Reference(arguments.reference) if arguments.reference else None
-    predictor = Predictor(
-        session.of_run(arguments.run) if arguments.run else arguments.weights,
-        hop=arguments.hop,
-        smooth=arguments.smooth if arguments.smoothing else 0,
-        silence_db=arguments.silence,
-        channel=arguments.channel,
-        threads=arguments.threads,
-        progress=True,
-    )
+    predictor = counting.predictor(arguments, progress=True)
     failed = done = 0
     for result in predictor.predict_all(files):
         if not isinstance(result, UserError):
@@ -70,23 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         description=(__doc__ or "").split(":", 1)[1].strip(),
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="a recording, a folder of them, or - (standard input)")
-    net = parser.add_argument_group("the net; by default the packaged `recommended`")
-    net.add_argument("--run", metavar="DIR", help="a finished run, which `speaker-count export DIR` has exported")
-    net.add_argument("--weights", metavar="FILE.onnx", help="what `speaker-count export` wrote")
-    parser.add_argument("--hop", type=float, default=0.25, help="seconds from one window to the next (%(default)s)")
-    parser.add_argument(
-        "--smooth", type=float, default=0.5, metavar="SECONDS",
-        help="average each window's probabilities with those of neighbours up to so far (%(default)s)",
-    )  # fmt: skip
-    parser.add_argument("--no-smooth", dest="smoothing", action="store_false", help="leave each window as it is")
-    parser.add_argument(
-        "--silence", type=float, default=-60, metavar="DB",
-        help="a quieter window is no speaker, in dB of full scale (%(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--channel", type=int, metavar="N", help="count in this channel, from 1; without: in their mean"
-    )
-    parser.add_argument("--threads", type=int, metavar="N", help="of the processor; without: all")
+    counting.add_settings(parser)
     parser.add_argument("--format", choices=FORMATS, default="text", help="what is printed (%(default)s)")
     parser.add_argument("--reference", metavar="FILE.rttm", help="who really spoke when: score the counts against it")
     parser.add_argument("--plot", metavar="FILE.png", help="draw waveform, spectrogram and count over time")

@@ -1,0 +1,60 @@
+"""The settings that `predict` and `listen` share: which net counts, and how."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from speaker_count.errors import UserError
+
+if TYPE_CHECKING:
+    from speaker_count.inference.predictor import Predictor
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the net and of the way that it counts."""
+    net = parser.add_argument_group("the net; by default the packaged `recommended`")
+    net.add_argument("--run", metavar="DIR", help="a finished run, which `speaker-count export DIR` has exported")
+    net.add_argument("--weights", metavar="FILE.onnx", help="what `speaker-count export` wrote")
+    parser.add_argument("--hop", type=float, default=0.25, help="seconds from one window to the next (%(default)s)")
+    parser.add_argument(
+        "--smooth", type=float, default=0.5, metavar="SECONDS",
+        help="average each window's probabilities with those of neighbours up to so far (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--no-smooth", dest="smoothing", action="store_false", help="leave each window as it is")
+    parser.add_argument(
+        "--silence", type=float, default=-60, metavar="DB",
+        help="a quieter window is no speaker, in dB of full scale (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--channel", type=int, metavar="N", help="count in this channel, from 1; without: in their mean"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="of the processor; without: all")
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Check before anything is loaded that one net is named.
+
+    Raises:
+        UserError: two are.
+    """
+    if arguments.run and arguments.weights:
+        raise UserError("--run and --weights name two nets: give one of them")
+
+
+def predictor(arguments: argparse.Namespace, progress: bool = False) -> "Predictor":
+    """The predictor that the options describe.
+
+    Raises:
+        UserError: the net cannot be read, or a number is out of range.
+    """
+    from speaker_count.inference import session
+    from speaker_count.inference.predictor import Predictor
+
+    return Predictor(
+        session.of_run(arguments.run) if arguments.run else arguments.weights,
+        hop=arguments.hop,
+        smooth=arguments.smooth if arguments.smoothing else 0,
+        silence_db=arguments.silence,
+        channel=arguments.channel,
+        threads=arguments.threads,
+        progress=progress,
+    )
