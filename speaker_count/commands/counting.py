@@ -1,12 +1,16 @@
-"""The settings that `predict` and `listen` share: which net counts, and how."""
+"""What the commands that count share: the settings of the net, and a check of where a picture goes."""
 
 import argparse
+import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speaker_count.errors import UserError
 
 if TYPE_CHECKING:
     from speaker_count.inference.predictor import Predictor
+
+PICTURES = (".png", ".svg", ".pdf")
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -58,3 +62,19 @@ def predictor(arguments: argparse.Namespace, progress: bool = False) -> "Predict
         threads=arguments.threads,
         progress=progress,
     )
+
+
+def check_plot(path: Path) -> None:
+    """Check before anything long is read whether a picture can be written.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if path.suffix.lower() not in PICTURES:
+        raise UserError(f"--plot {path}: the name of a picture ends with {', '.join(PICTURES)}")
+    try:
+        importlib.import_module("matplotlib")
+    except ImportError as error:
+        raise UserError("--plot needs matplotlib: pip install matplotlib") from error
+    if not path.parent.is_dir():
+        raise UserError(f"--plot {path}: there is no folder {path.parent}")

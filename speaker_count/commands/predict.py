@@ -3,7 +3,6 @@ sample rate; `-` is the standard input. Nothing leaves this machine.
 """
 
 import argparse
-import importlib
 import io
 import os
 import shutil
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from speaker_count.inference.prediction import Prediction
     from speaker_count.inference.scoring import Reference
 
-PICTURES = (".png", ".svg", ".pdf")
 FORMATS = ("text", "json", "csv", "rttm", "audacity")
 
 
@@ -34,7 +32,9 @@ def main() -> None:
     counting.check(arguments)
     files = list(_files(arguments.files))
     if arguments.plot:
-        _check_plot(Path(arguments.plot), len(files))
+        if len(files) != 1:
+            raise UserError(f"--plot draws one recording, and these are {len(files)}: name one file")
+        counting.check_plot(Path(arguments.plot))
     if arguments.reference and arguments.format != "text":
         raise UserError("--reference prints its scores with the summary: leave out --format")
     reference = Reference(arguments.reference) if arguments.reference else None
@@ -65,20 +65,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--reference", metavar="FILE.rttm", help="who really spoke when: score the counts against it")
     parser.add_argument("--plot", metavar="FILE.png", help="draw waveform, spectrogram and count over time")
     return parser
-
-
-def _check_plot(path: Path, recordings: int) -> None:
-    """Check before a long recording is read whether its picture can be written."""
-    if recordings != 1:
-        raise UserError(f"--plot draws one recording, and these are {recordings}: name one file")
-    if path.suffix.lower() not in PICTURES:
-        raise UserError(f"--plot {path}: the name of a picture ends with {', '.join(PICTURES)}")
-    try:
-        importlib.import_module("matplotlib")
-    except ImportError as error:
-        raise UserError("--plot needs matplotlib: pip install matplotlib") from error
-    if not path.parent.is_dir():
-        raise UserError(f"--plot {path}: there is no folder {path.parent}")
 
 
 def _as_path(word: str) -> str:
