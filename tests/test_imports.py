@@ -168,6 +168,8 @@ def test_help_and_the_package_itself_import_nothing_heavy():
         ("report", "--help"),
         ("report", "nowhere"),
         ("predict", "nowhere.wav"),
+        ("listen", "--from-file", "nowhere.wav"),
+        ("occupancy", "nowhere.csv"),
         ("export", "--help"),
         ("weights",),
         ("weights", "--help"),

@@ -35,7 +35,9 @@ def main() -> None:
             failed += 1
             print(error, file=sys.stderr)
     if not occupancy.days:
-        raise UserError("the logs hold no counts" if len(logs) > failed else "no log could be read")
+        if failed:
+            sys.exit(1)
+        raise UserError("the logs hold no counts")
     exceeded = None if arguments.limit is None else occupancy.exceeded()
     print(*occupancy_tables.lines(occupancy), sep="\n")
     if exceeded is not None:

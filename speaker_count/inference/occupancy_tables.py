@@ -24,10 +24,10 @@ def lines(occupancy: Occupancy) -> list[str]:
     whole = float(occupancy.seconds.sum())
     days = sorted(occupancy.days)
     result = [
-        f"{days[0]} to {days[-1]}: {whole / 3600:.1f} h on {len(days)} day{'s' * (len(days) > 1)}, "
+        f"{days[0]} to {days[-1]}: {_hours(whole)} on {len(days)} day{'s' * (len(days) > 1)}, "
         f"local times as logged ({zone(occupancy)})",
         "",
-        "mean number of speakers" + "share of time with".rjust(62),
+        "mean number of speakers" + "share of time with".rjust(56),
         "hour " + "".join(f"{day:>6}" for day in WEEKDAYS) + f"{'all':>8}" + f"{'speech':>9}{'overlap':>9}{'most':>6}",
     ]
     logged = np.flatnonzero(occupancy.seconds.sum(axis=(0, 2)))
@@ -98,7 +98,7 @@ def _row(seconds: np.ndarray) -> str:
     """Cells for each weekday and for all, from the seconds at each count, `(7, counts)`."""
     together = seconds.sum(axis=0)
     whole = together.sum()
-    cells = "".join(f"{_cell(value):>6}" for value in mean(seconds)) + f"{_cell(mean(together)):>8}"
+    cells = "".join(f"{_cell(value):>6}" for value in mean(seconds)) + f"{_cell(float(mean(together))):>8}"
     if not whole:
         return cells + f"{'-':>9}{'-':>9}{'-':>6}"
     speech, overlap = together[1:].sum() / whole, together[2:].sum() / whole

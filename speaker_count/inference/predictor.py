@@ -32,7 +32,7 @@ class Moment(NamedTuple):
     """
 
     time: float
-    count: int
+    speakers: int
     probabilities: np.ndarray
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from speaker_count.errors import UserError
+from speaker_count.errors import UserError, printable
 from speaker_count.inference import audio
 from speaker_count.inference.audio import Recording
 
@@ -122,7 +122,7 @@ def devices() -> list[str]:
     if not found:
         raise UserError(f"no microphone found; {INSTEAD}")
     return [
-        f"{'*' if each['index'] == default else ' '} {each['index']:>3}  {each['name']}, "
+        f"{'*' if each['index'] == default else ' '} {each['index']:>3}  {printable(each['name'])}, "
         f"{each['max_input_channels']} channels, {each['default_samplerate']:,.0f} Hz"
         for each in found
     ]

@@ -36,14 +36,14 @@ class Lines:
 
     def add(self, moment: Moment, at: float) -> None:
         """Show a moment, which was at `at`, in seconds since 1970."""
-        if moment.count != self._last:
-            self._last = moment.count
+        if moment.speakers != self._last:
+            self._last = moment.speakers
             print(self._line(moment, at), file=self._output, flush=True)
 
     def _line(self, moment: Moment, at: float) -> str:
         day = datetime.datetime.fromtimestamp(at).strftime("%H:%M:%S")
         share = float(moment.probabilities.max())
-        return f"{day} {timeline.clock(moment.time):>8}  {self._labels[moment.count]} ({share:.0%})"
+        return f"{day} {timeline.clock(moment.time):>8}  {self._labels[moment.speakers]} ({share:.0%})"
 
 
 class Rolling(Lines):
@@ -66,7 +66,7 @@ class Rolling(Lines):
             self._heights.extend([0] * min(WIDTH, column - self._column))
             self._column = column
             self._second.clear()
-        self._second[moment.count] += 1
+        self._second[moment.speakers] += 1
         # that which lasts longest in this second; of two, the larger one
         self._heights[-1] = max(self._second, key=lambda count: (self._second[count], count))
         if moment.time - self._drawn >= REDRAWN or not self._lines:
