@@ -98,7 +98,8 @@ def _ending_as_ctrl_c() -> Iterator[None]:
     before = {}
     with contextlib.suppress(ValueError):  # not in the main thread
         for number in (getattr(signal, name) for name in ENDS if hasattr(signal, name)):
-            before[number] = signal.signal(number, end)
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+                before[number] = signal.signal(number, end)
     try:
         yield
     finally:

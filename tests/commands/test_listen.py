@@ -27,13 +27,17 @@ def sound(tmp_path):
     return tmp_path / "x.wav"
 
 
-def start(folder, *words: str, **keys) -> subprocess.Popen:
+def start(folder, *words: str, ignored: int | None = None, **keys) -> subprocess.Popen:
     """`speaker-count listen` in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TERM": "xterm", "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, "-m", "speaker_count", "listen", *words]
-    # ignored where the tests are a shell's "&"
-    unblocked = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
-    return subprocess.Popen(command, cwd=folder, env=environment, **unblocked, **keys)
+
+    def before() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests are a shell's "&"
+        if ignored is not None:
+            signal.signal(ignored, signal.SIG_IGN)
+
+    return subprocess.Popen(command, cwd=folder, env=environment, preexec_fn=before, **keys)
 
 
 def test_the_counts_and_the_log_are_those_of_predict(verb, sound, tmp_path):
@@ -66,6 +70,16 @@ def test_ctrl_c_is_how_it_ends_and_the_begun_minute_is_logged(sound, tmp_path, n
     assert (process.returncode, err) == (0, b"")
     assert out.decode().splitlines()[-5].startswith("listened for 0:0")
     assert len((tmp_path / "x.csv").read_text().splitlines()) >= 2
+
+
+def test_nohup_lets_it_outlive_its_terminal(sound, tmp_path):
+    process = start(tmp_path, "--from-file", "x.wav", stdout=subprocess.PIPE, ignored=signal.SIGHUP)
+    assert process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    assert process.stdout.readline()  # silence, seconds later
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    process.stdout.close()
 
 
 def test_a_terminal_sees_one_view_that_is_drawn_again(sound, tmp_path):
