@@ -102,6 +102,22 @@ def test_a_terminal_sees_one_view_that_is_drawn_again(sound, tmp_path):
     assert time.monotonic() - begun < 60
 
 
+def test_it_runs_where_torch_and_all_that_trains_are_not_installed(sound, tmp_path):
+    script = (
+        "import sys\n"
+        "for name in ('torch', 'torchaudio', 'pytorch_lightning', 'hydra', 'omegaconf', 'wandb', 'pandas', 'pyarrow',\n"
+        "             'scipy', 'sklearn', 'safetensors', 'onnx', 'matplotlib', 'sounddevice'):\n"
+        "    sys.modules[name] = None\n"
+        "from speaker_count.cli import main\n"
+        "main()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    for words in (("listen", "--from-file", "x.wav", "--fast", "--log", "x.csv"), ("occupancy", "x.csv")):
+        command = [sys.executable, "-c", script, *words]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_reader_who_leaves_ends_it(sound, tmp_path):
     process = start(tmp_path, "--from-file", "x.wav", "--log", "x.csv", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.readline()
