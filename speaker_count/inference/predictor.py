@@ -173,7 +173,7 @@ class Predictor:
                 silent.extend((clips.std(axis=1) < self.silence).tolist())
                 yield clips
 
-        # several at a time would wait for each other
+        # `stream` holds counts back until more batches come, which would make one window late
         parts = self._session.stream(batches()) if at_once > 1 else map(self._session.probabilities, batches())
         ahead = reach(self.hop / self.sample_rate, self.smooth)
         heard: deque[tuple[np.ndarray, bool]] = deque(maxlen=2 * ahead + 1)
