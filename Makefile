@@ -10,7 +10,9 @@ ifdef LIBRISPEECH
 export LIBRISPEECH := $(abspath $(LIBRISPEECH))
 endif
 
-.PHONY: help install demo sweep reproduce test test-faults coverage mutation audit lint bench lock
+WEB := speaker_count/inference/web
+
+.PHONY: help install web-assets demo sweep reproduce test test-faults coverage mutation audit lint bench lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -25,6 +27,14 @@ help:  ## this list
 	@touch $@
 
 install: .venv/installed  ## set up .venv (6 GB, a few minutes)
+
+web-assets: $(WEB)/ort/ort-wasm-simd-threaded.wasm  ## onnxruntime for the browser page, by npm (14 MB)
+
+# the plain build: one thread needs no headers, which static hosts do not set
+$(WEB)/ort/ort-wasm-simd-threaded.wasm: $(WEB)/npm/package-lock.json
+	npm ci --prefix $(WEB)/npm --ignore-scripts --no-audit --no-fund --silent
+	mkdir -p $(WEB)/ort
+	cp $(addprefix $(WEB)/npm/node_modules/onnxruntime-web/dist/,ort.wasm.bundle.min.mjs $(notdir $@)) $(WEB)/ort
 
 demo: .venv/installed  ## all seven nets on a small synthetic corpus, and their report
 	$(BIN)/speaker-count train experiment=demo

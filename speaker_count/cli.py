@@ -11,6 +11,7 @@ VERBS = {
     "predict": "count the speakers in recordings over time: predict FILE... | DIR | -",
     "listen": "count the speakers at a microphone, live, and log counts per minute: listen [--log FILE.csv]",
     "occupancy": "make tables and a plot of logs by hour and weekday: occupancy LOG [LOG ...]",
+    "web": "write a web page that counts in the browser, files and microphone: web OUT_DIR [--serve]",
     "train": "train one net, or with --multirun a sweep; any key of the config can be overridden",
     "evaluate": "evaluate a finished run or weights on another corpus or mix: evaluate RUN_DIR [overrides]",
     "stress": "score finished runs or weights under noise, in rooms and more: stress RUN [RUN ...] [overrides]",

@@ -29,7 +29,7 @@ def test_verbs_groups_choices_and_keys(tmp_path):
     (tmp_path / "own" / "model" / "mine.yaml").write_text("defaults: [m3]\n")
     expected = {
         "speaker-count fore": "forecast",
-        "speaker-count ": "predict listen occupancy train evaluate stress weights export prepare clips forecast "
+        "speaker-count ": "predict listen occupancy web train evaluate stress weights export prepare clips forecast "
         "report dashboard",
         "speaker-count train mod": "model. model=",
         "speaker-count train model=s": "model=spec_1 model=spec_2 model=spec_4",

@@ -1,0 +1,96 @@
+"""A web page that counts in the browser, as a folder of static files: page, net, and onnxruntime for browsers."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from speaker_count import files
+from speaker_count.errors import UserError
+from speaker_count.inference.predictor import HOP, SILENCE_DB, SMOOTH
+from speaker_count.inference.session import Described, Session, packaged
+
+SOURCE = Path(__file__).parent / "web"
+RUNTIME = ("ort/ort.wasm.bundle.min.mjs", "ort/ort-wasm-simd-threaded.wasm")  # `make web-assets` puts them there
+# all that the page may do; its worker comes from a blob, which has the page's policy wherever the files are served
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "connect-src 'self'",
+        "script-src 'self' 'wasm-unsafe-eval'",
+        "worker-src 'self' blob:",
+        "style-src 'self'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    )
+)
+COPIED = (
+    "LICENSE-onnxruntime.txt",
+    "counting.js",
+    "drawing.js",
+    "microphone.js",
+    "page.js",
+    "sound.js",
+    "style.css",
+    "texts.js",
+    "track.js",
+    "worker.js",
+    *RUNTIME,
+)
+NAMES = (*COPIED, "index.html", "net.json", "net.onnx")
+
+
+def write(folder: Path, model: str | Path | None = None) -> int:
+    """Write the page's folder.
+
+    Args:
+        folder: new, empty, or with an older page.
+        model: an ONNX file that `speaker-count export` wrote; None: the packaged `recommended`.
+
+    Returns:
+        The size of all files, in bytes.
+
+    Raises:
+        UserError: the folder holds other files, the model cannot be read, or onnxruntime for browsers is missing.
+    """
+    if not all((SOURCE / name).is_file() for name in RUNTIME):
+        raise UserError("onnxruntime for browsers is missing: in a checkout, `make web-assets` gets it (needs npm)")
+    _check_free(folder)
+    path = packaged() if model is None else Path(model)
+    net = Session(path, threads=1).described  # what is no net is refused here
+    files.check_writable(folder, "name another folder")
+    files.make_own(folder / "ort")
+    for name in COPIED:
+        _copy(SOURCE / name, folder / name)
+    _copy(path, folder / "net.onnx")
+    files.write_json(folder / "net.json", settings(net))
+    html = (SOURCE / "index.html").read_text(encoding="utf-8")
+    files.write_text(folder / "index.html", html.replace("{{policy}}", POLICY))  # last: what it names is there
+    return sum((folder / name).stat().st_size for name in NAMES)
+
+
+def settings(net: Described) -> dict[str, Any]:
+    """What the page must know to count as `predict` does by default."""
+    return {
+        "counts": net.counts,
+        "sample_rate": net.sample_rate,
+        "clip_samples": net.clip_samples,
+        "hop_samples": min(round(HOP * net.sample_rate), net.clip_samples),
+        "smooth_seconds": SMOOTH,
+        "silence": 10 ** (SILENCE_DB / 20),
+        "identity": net.identity,
+    }
+
+
+def _check_free(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: name a folder")
+    own = {Path(name).parts[0] for name in NAMES}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in own) if folder.is_dir() else []
+    if others:
+        raise UserError(f"{folder} holds other files ({others[0]}): name a new folder, or an older page's")
+
+
+def _copy(source: Path, target: Path) -> None:
+    with files.replacing(target) as partial:
+        shutil.copyfile(source, partial)
