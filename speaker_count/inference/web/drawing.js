@@ -16,16 +16,20 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name);
 }
 
+/** What the pictures show: all of a recording, and the last minute of the microphone; `[begin, span]` in seconds. */
+export function shown(track) {
+  if (!track.live) return [0, Math.max(track.duration, 1e-3)];
+  return [Math.max(0, track.duration - LIVE_SECONDS), LIVE_SECONDS];
+}
+
 /** Draw a track on the canvases `{waveform, counts, confidence}`. */
 export function draw(track, canvases) {
-  const end = Math.max(track.duration, 1e-3);
-  const begin = track.live ? Math.max(0, end - LIVE_SECONDS) : 0;
-  const span = track.live ? LIVE_SECONDS : end;
+  const [begin, span] = shown(track);
   drawWaveform(track, prepared(canvases.waveform), begin, span);
   const most = Math.max(1, ...track.classes);
   const first = firstSeen(track, begin);
   drawSteps(track, prepared(canvases.counts), begin, span, first, (place) => track.counts[place] / most, "--accent", most);
-  drawSteps(track, prepared(canvases.confidence), begin, span, first, (place) => track.confidence[place], "--wave", 2);
+  drawSteps(track, prepared(canvases.confidence), begin, span, first, (place) => track.confidence[place], "--band", 2);
 }
 
 function firstSeen(track, begin) {
@@ -50,7 +54,6 @@ function drawSteps(track, { context, width, height }, begin, span, first, share,
   const at = (seconds) => ((seconds - begin) / span) * width;
   const top = 4;
   context.strokeStyle = colour("--line");
-  context.fillStyle = colour("--faint");
   context.font = "12px system-ui, sans-serif";
   for (let line = 1; line <= lines; line++) {
     const y = Math.round(height - (line / lines) * (height - top)) + 0.5;
@@ -62,8 +65,8 @@ function drawSteps(track, { context, width, height }, begin, span, first, share,
   context.fillStyle = colour(name);
   for (let place = first; place < track.counts.length; place++) {
     const tall = Math.max(1, share(place) * (height - top));
-    const left = at(track.begin(place));
-    context.fillRect(left, height - tall, at(track.begin(place + 1)) - left + 0.3, tall);
+    const left = Math.round(at(track.begin(place)));
+    context.fillRect(left, height - tall, Math.round(at(track.begin(place + 1))) - left, tall);
   }
   context.fillStyle = colour("--ink");
   for (let line = 1; line <= lines; line++) {

@@ -1,6 +1,6 @@
 // The page: a file or the microphone in, pictures, tables and words out. All counting is done by worker.js.
 
-import { draw } from "./drawing.js";
+import { draw, shown } from "./drawing.js";
 import { decoded, listen, Mistake } from "./sound.js";
 import { preferred, text } from "./texts.js";
 import { Track } from "./track.js";
@@ -15,6 +15,7 @@ let settings = null;
 let track = null;
 let id = 0;
 let close = null; // closes the microphone while it is open
+let isOpening = false;
 let saidAt = 0;
 let isDrawn = true;
 
@@ -65,11 +66,18 @@ function row(cells) {
   return made;
 }
 
+function clock(seconds) {
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
 /** Draw what is there, and the table of seconds. */
 function show() {
   element("results").hidden = false;
   element("results-title").textContent = track.live ? say("microphone") : track.name;
   draw(track, canvases);
+  const [from, span] = shown(track);
+  [...element("axis").children].forEach((each, place) => (each.textContent = clock(from + (span * place) / 2)));
   const seconds = track.seconds();
   const all = [...seconds.values()].reduce((sum, value) => sum + value, 0) || 1;
   const rows = [...seconds].map(([count, value]) => row([named(count), number(value), percent(value / all)]));
@@ -112,7 +120,6 @@ function fail(error) {
 
 /** Begin with another recording; what was counted before ends. */
 function begin(name, live) {
-  id += 1;
   track = new Track(name, settings, live);
   element("stretches").tBodies[0].replaceChildren();
 }
@@ -144,38 +151,40 @@ function stop() {
   element("microphone").textContent = say("listen");
 }
 
+/** Close the microphone, and count what is still on its way. */
+function end() {
+  stop();
+  worker.postMessage({ id, samples: new Float32Array(0), last: true });
+}
+
 async function toggleMicrophone() {
-  if (close) {
-    stop();
-    finish();
-    return;
-  }
-  const button = element("microphone");
-  button.disabled = true;
+  if (close) return end();
+  if (isOpening) return; // a button that were disabled meanwhile would lose the keyboard
+  isOpening = true;
+  id += 1;
+  const own = id;
+  const heard = (samples) => {
+    if (id !== own || !close) return;
+    track.hear(samples);
+    worker.postMessage({ id, samples, last: false });
+    showSoon();
+  };
   try {
-    begin("", true);
-    const own = id;
-    const heard = (samples) => {
-      if (id !== own || !close) return;
-      track.hear(samples);
-      worker.postMessage({ id, samples, last: false });
-      showSoon();
-    };
     const closing = await listen(settings, heard, () => {
-      if (id !== own) return;
+      if (id !== own || !close) return;
       stop();
-      finish();
       tell("lost");
     });
     if (id !== own) return closing(); // a file was chosen meanwhile
+    begin("", true);
     close = closing;
-    button.setAttribute("aria-pressed", "true");
-    button.textContent = say("stop");
+    element("microphone").setAttribute("aria-pressed", "true");
+    element("microphone").textContent = say("stop");
     tell("listening");
   } catch (error) {
-    fail(error);
+    if (id === own) fail(error);
   } finally {
-    button.disabled = false;
+    isOpening = false;
   }
 }
 
