@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from speaker_count.inference import page
 from tests.conftest import REPOSITORY, SMALL
 
 
@@ -33,6 +34,14 @@ def test_holds_configs_plugin_and_types_once(installed):
     ):
         assert (installed / name).is_file()
     assert not (installed / "speaker_count" / "sweeping" / "plugin").exists()
+
+
+def test_holds_the_browser_page_whole_and_without_npm_s_folder(installed):
+    web = installed / "speaker_count" / "inference" / "web"
+    assert not (web / "npm").exists()
+    for name in page.COPIED:
+        assert (web / name).is_file() or name in page.RUNTIME
+        assert (web / name).is_file() == (page.SOURCE / name).is_file()  # `make web-assets` gets the runtime
 
 
 def test_evaluates_its_weights_in_an_empty_folder_and_writes_nothing_into_itself(installed, tree, tmp_path):

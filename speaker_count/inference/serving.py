@@ -1,6 +1,7 @@
 """The page's folder on this machine's own address, for its browsers alone."""
 
 import http.server
+import sys
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -42,6 +43,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         """Say nothing: who opened the page sees it."""
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, client_address):  # type: ignore[no-untyped-def]
+        if not isinstance(sys.exception(), ConnectionError):  # a browser may break off at any time
+            super().handle_error(request, client_address)
+
+
 def server(folder: Path, port: int) -> http.server.ThreadingHTTPServer:
     """A server of the page on the loopback address; `serve_forever` runs it.
 
@@ -52,7 +59,7 @@ def server(folder: Path, port: int) -> http.server.ThreadingHTTPServer:
         UserError: the port is in use, or no port.
     """
     try:
-        return http.server.ThreadingHTTPServer((ADDRESS, port), partial(_Handler, directory=str(folder)))
+        return _Server((ADDRESS, port), partial(_Handler, directory=str(folder)))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"port {port} cannot be used ({reason}): choose another one with --port N") from error

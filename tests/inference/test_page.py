@@ -159,7 +159,7 @@ def test_the_microphone_is_counted_as_predict_counts_what_it_hears(folder, conve
 
 @pytest.mark.parametrize(
     ("flags", "says"),
-    [((), "refused"), (("--use-fake-ui-for-media-stream",), "no microphone|refused")],
+    [((), "no microphone"), (("--use-fake-device-for-media-stream", "--deny-permission-prompts"), "refused")],
 )
 def test_without_a_microphone_the_page_says_so(folder, flags, says):
     with running(serving.server(folder, 0)) as url, opened(url, *flags) as (tab, _):
