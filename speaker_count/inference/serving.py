@@ -4,27 +4,27 @@ import http.server
 import sys
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 from speaker_count.errors import UserError
 from speaker_count.inference.page import NAMES, POLICY
 
 ADDRESS = "127.0.0.1"
+TYPES = {  # a machine's registry may say otherwise
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".json": "application/json",
+    ".wasm": "application/wasm",
+    ".txt": "text/plain; charset=utf-8",
+    "": "application/octet-stream",
+}
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
     """Serves the page's own files, whatever else the folder holds."""
 
-    extensions_map: ClassVar[dict[str, str]] = {  # a machine's registry may say otherwise
-        ".html": "text/html; charset=utf-8",
-        ".js": "text/javascript; charset=utf-8",
-        ".mjs": "text/javascript; charset=utf-8",
-        ".css": "text/css; charset=utf-8",
-        ".json": "application/json",
-        ".wasm": "application/wasm",
-        ".txt": "text/plain; charset=utf-8",
-        "": "application/octet-stream",
-    }
+    extensions_map = TYPES
 
     def send_head(self):  # type: ignore[no-untyped-def]
         name = self.path.split("?", 1)[0].removeprefix("/") or "index.html"

@@ -1,5 +1,6 @@
 """The page that counts in the browser, in a real one."""
 
+import base64
 import contextlib
 import functools
 import http.server
@@ -108,6 +109,27 @@ def test_a_file_is_counted_as_predict_does_and_offline(folder, conversation):
     assert [each[2] for each in found] == [each.speakers for each in expected]
     assert np.array(found) == pytest.approx(np.array(expected), abs=0.006)
     assert said.startswith(f"talk.wav: 28.0 s, at most {prediction.most} at once")
+
+
+def test_a_dropped_file_is_counted_and_ends_the_one_before(folder, conversation, tmp_path):
+    soundfile.write(tmp_path / "long.wav", np.tile(conversation.samples, 10), RATE)
+    drop = """content => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([Uint8Array.from(atob(content), c => c.charCodeAt(0))], "dropped.wav"));
+        for (const kind of ["dragover", "drop"])
+            document.getElementById("drop").dispatchEvent(
+                new DragEvent(kind, {dataTransfer: transfer, bubbles: true, cancelable: true}));
+    }"""
+    with running(serving.server(folder, 0)) as url, opened(url) as (tab, messages):
+        tab.set_input_files("#file", tmp_path / "long.wav")
+        status(tab, "Counting in long.wav")
+        tab.evaluate(drop, base64.b64encode(conversation.path.read_bytes()).decode())
+        status(tab, "dropped.wav: 28.0 s, at most")
+        assert not messages
+        found = with_table(tab)
+    assert [each[2] for each in found] == [
+        each.speakers for each in speaker_count.predict(conversation.path).stretches()
+    ]
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100])

@@ -173,6 +173,7 @@ async function toggleMicrophone() {
     const closing = await listen(settings, heard, () => {
       if (id !== own || !close) return;
       stop();
+      fillStretches();
       tell("lost");
     });
     if (id !== own) return closing(); // a file was chosen meanwhile
@@ -208,7 +209,10 @@ worker.onmessage = ({ data }) => {
 };
 worker.onerror = (event) => fail(event.message || "worker.js");
 
-element("file").addEventListener("change", ({ target }) => target.files.length && countFile(target.files[0]));
+element("file").addEventListener("change", ({ target }) => {
+  if (target.files.length) countFile(target.files[0]);
+  target.value = ""; // the same file can be chosen again
+});
 element("microphone").addEventListener("click", toggleMicrophone);
 element("language").addEventListener("change", ({ target }) => {
   language = target.value;
