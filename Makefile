@@ -35,6 +35,7 @@ $(WEB)/ort/ort-wasm-simd-threaded.wasm: $(WEB)/npm/package-lock.json
 	npm ci --prefix $(WEB)/npm --ignore-scripts --no-audit --no-fund --silent
 	mkdir -p $(WEB)/ort
 	cp $(addprefix $(WEB)/npm/node_modules/onnxruntime-web/dist/,ort.wasm.bundle.min.mjs $(notdir $@)) $(WEB)/ort
+	rm -r $(WEB)/npm/node_modules
 
 demo: .venv/installed  ## all seven nets on a small synthetic corpus, and their report
 	$(BIN)/speaker-count train experiment=demo

@@ -57,6 +57,11 @@ def class_names(counts: Sequence[int]) -> list[str]:
     return ["1 speaker" if count == 1 else f"{count} speakers" for count in counts]
 
 
+def probability_names(counts: Sequence[int]) -> list[str]:
+    """The columns with the probability of each count in a table of predictions: `p_0`, `p_1`."""
+    return [f"p_{count}" for count in counts]
+
+
 def compositions(counts: Sequence[int]) -> list[str]:
     """The sexes of the speakers of a clip, whatever their order, for each count: `M`, `F`, `MM`, `MF`, `FF`."""
     return ["M" * (count - women) + "F" * women for count in counts for women in range(count + 1)]

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from speaker_count.errors import printable
-from speaker_count.labels import UNKNOWN
+from speaker_count.labels import UNKNOWN, probability_names
 from speaker_count.results import predictions, statistics, tables
 from speaker_count.results.record import RunResult
 from speaker_count.results.statistics import Interval
@@ -234,7 +234,9 @@ def _add_predictions(comparison: Comparison, entry: Entry, folder: Path) -> None
         comparison.notes.append(printable(note))
         return
     entry.predicted.append(table["predicted"].to_numpy())
-    entry.probabilities.append(np.stack([table[name].to_numpy() for name in predictions.classes(result)], axis=1))
+    entry.probabilities.append(
+        np.stack([table[name].to_numpy() for name in probability_names(result.counts)], axis=1)
+    )
     names = predictions.compositions(result)
     if names:
         likely = np.argmax([table[name].to_numpy() for name in names], axis=0)

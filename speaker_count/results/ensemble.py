@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from speaker_count import labels
 from speaker_count.errors import UserError
 from speaker_count.results import scores
 
@@ -31,7 +32,7 @@ def mean(
     # of counts, and of compositions where all of them distinguish these
     named = [name for name in first if name.startswith(("p_", "c_")) and all(name in each for each in predictions)]
     means = {name: np.mean([each[name] for each in predictions], axis=0) for name in named}
-    probabilities = np.stack([means[f"p_{number}"] for number in range(1, len(counts) + 1)], axis=1)
+    probabilities = np.stack([means[name] for name in labels.probability_names(counts)], axis=1)
     true = np.searchsorted(counts, first["count"])
     guessed = probabilities.argmax(axis=1)
     predicted = np.array(counts)[guessed]

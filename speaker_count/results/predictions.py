@@ -24,11 +24,6 @@ TRACE = pa.schema(  # where each clip comes from
 )
 
 
-def classes(result: RunResult) -> list[str]:
-    """The columns with the probabilities of a run's classes."""
-    return [f"p_{number}" for number in range(1, len(result.counts) + 1)]
-
-
 def compositions(result: RunResult) -> list[str]:
     """The columns with the probabilities of sexes and counts together; none, unless a run's net names them."""
     loss = result.net.get("loss")
@@ -38,13 +33,19 @@ def compositions(result: RunResult) -> list[str]:
 
 
 def read(path: Path, result: RunResult) -> pa.Table:
-    """True and predicted counts, and probabilities: the columns `count, predicted, p_1, p_2, ...`, and those of
-    `compositions`.
+    """True and predicted counts, and probabilities: the columns `count, predicted`, those of
+    `labels.probability_names`, and those of `compositions`.
 
     Raises:
         OSError, ValueError, KeyError, TypeError, ArrowException: they cannot be read, or a value is missing or absurd.
     """
-    table = _read(path, ["count", "predicted", *classes(result), *compositions(result)], result)
+    names, composed = labels.probability_names(result.counts), compositions(result)
+    written = names
+    with open(path, "rb") as file:
+        if not {*names} <= {*pq.read_schema(file).names}:  # before 0.3.0, classes had numbers from 1
+            written = labels.probability_names(range(1, len(names) + 1))
+    table = _read(path, ["count", "predicted", *written, *composed], result)
+    table = table.rename_columns(["count", "predicted", *names, *composed])
     _check(table, result.counts)
     return table
 

@@ -242,7 +242,7 @@ def unfinished(folder: Path) -> list[str]:
 
 def write_predictions(path: Path, columns: Mapping[str, np.ndarray | Sequence[Any]]) -> None:
     """Write the predictions of test clips: `index, count, predicted, p_1, p_2, ..., speakers, utterances, starts,
-    sexes`; `p_N` is the probability of the N-th class, and `speakers` to `sexes` show where the clip comes from.
+    sexes`; `p_N` is the probability of N speakers, and `speakers` to `sexes` show where the clip comes from.
     """
     with files.replacing(path) as partial, open(partial, "wb") as file:  # pyarrow takes some paths for addresses
         pq.write_table(pa.table(dict(columns)), file)

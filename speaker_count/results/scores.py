@@ -103,7 +103,7 @@ def of_predictions(
 
 
 def _probabilities(predictions: Mapping[str, Any], counts: Sequence[int]) -> np.ndarray:
-    return np.stack([predictions[f"p_{number}"] for number in range(1, len(counts) + 1)], axis=1)
+    return np.stack([predictions[name] for name in labels.probability_names(counts)], axis=1)
 
 
 def _sexes(predictions: Mapping[str, Any]) -> np.ndarray:

@@ -81,7 +81,7 @@ def predictions(module: SpeakerCounter, data: ClipDataModule) -> dict[str, Any]:
         "index": index,
         "count": plan.count,
         "predicted": np.array(module.counts)[probabilities.argmax(axis=1)],
-        **{f"p_{number}": column for number, column in enumerate(probabilities.T, start=1)},
+        **dict(zip(labels.probability_names(module.counts), probabilities.T, strict=True)),
         **composed,
         "speakers": [pool.speakers[row[heard]].tolist() for row, heard in zip(plan.speakers, voices, strict=True)],
         "utterances": [

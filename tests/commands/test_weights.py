@@ -98,7 +98,7 @@ def test_packaged_weights_are_evaluated_on_speech_that_is_named(verb, tree, tmp_
     evaluated = sorted((tmp_path / "multirun" / "evaluations").glob("*/*.json"))
     assert [path.parent.name for path in evaluated] == weights.names()
     table = pq.read_table(evaluated[1].with_suffix(".parquet")).to_pandas()
-    counts = table[[f"p_{number}" for number in (1, 2, 3, 4)]].to_numpy()
+    counts = table[["p_0", "p_1", "p_2", "p_3"]].to_numpy()
     composed = table[[name for name in table if name.startswith("c_")]].to_numpy()
     np.testing.assert_allclose(counts[:, 3], composed[:, -4:].sum(axis=1), atol=1e-5)
     assert not any(weights.FOLDER.rglob("*.parquet"))

@@ -20,7 +20,7 @@ def predictions(said=("", "F", "F", "FM", "FF", "M"), sexes=SEXES):
         "index": np.arange(len(sexes)),
         "count": count,
         "predicted": np.array([len(each) for each in said]),
-        **{f"p_{place}": np.array([float(len(each) == place - 1) for each in said]) for place in (1, 2, 3)},
+        **{f"p_{number}": np.array([float(len(each) == number) for each in said]) for number in COUNTS},
         **{f"c_{name}": column for name, column in zip(names, composed.T, strict=True)},
         "speakers": [[f"{row}{voice}" for voice in range(number)] for row, number in enumerate(count.tolist())],
         "sexes": list(sexes),
@@ -77,7 +77,7 @@ def test_a_summary_has_lines_of_80_characters():
     assert "sexes and count         not known: the speakers are of unknown sex" in unknown
     many = list(range(11))
     wide = {"count": np.array(many), "predicted": np.array(many), "speakers": [[*"abcdefghij"[:n]] for n in many]}
-    wide |= {"sexes": ["U" * n for n in many], **{f"p_{n + 1}": np.eye(11)[n] for n in many}}
+    wide |= {"sexes": ["U" * n for n in many], **{f"p_{n}": np.eye(11)[n] for n in many}}
     lines = scores.summary(wide, many, {"mae": 0, "loss": 0})
     assert all(len(line) <= 80 for line in lines)
     assert "10: 0.00" in "".join(lines)
