@@ -86,6 +86,6 @@ bench: .venv/installed  ## measure speed beside peers (ten minutes); writes mult
 
 lock:  ## pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --python-version 3.11 \
-		--extra audit --extra bench --extra demo --extra dev --extra export --extra microphone --extra search \
-		--extra tensorboard --extra video \
+		--extra audit --extra bench --extra demo --extra dev --extra export --extra microphone --extra plot \
+		--extra search --extra tensorboard --extra train --extra video \
 		pyproject.toml -o requirements.lock

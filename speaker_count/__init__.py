@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from speaker_count.results.loading import load_results
     from speaker_count.training.counters import SpectrogramCounter, WaveformCounter
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = [
     "CRNN",
     "ClipDataModule",
