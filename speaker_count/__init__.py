@@ -1,6 +1,7 @@
 """How many people are speaking? Experiments on counting concurrent speakers.
 
-The public names are imported when they are first used, so that `import speaker_count` takes no time.
+The public names are imported when they are first used, so that `import speaker_count` takes no time, and needs only
+what counts in recordings. An `ImportError` says which extra a name needs that is not installed.
 """
 
 import importlib
@@ -61,7 +62,10 @@ CONFIG_DIR = _here / "conf" if (_here / "conf").is_dir() else _here.parent / "co
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    from speaker_count.errors import needed_by
+
+    with needed_by(f"{__name__}.{name}"):
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

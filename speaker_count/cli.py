@@ -46,10 +46,8 @@ def main() -> None:
 
         print(__version__)
         return
-    if not set(COMPLETION).isdisjoint(arguments[:2]):
-        importlib.import_module("speaker_count.commands.completion").main(arguments, [*VERBS])
-        return
-    if verb not in VERBS:
+    is_completion = not set(COMPLETION).isdisjoint(arguments[:2])
+    if verb not in VERBS and not is_completion:
         print(f"speaker-count: no verb {verb!r}; the verbs are {', '.join(VERBS)}", file=sys.stderr)
         sys.exit(2)
     try:
@@ -65,12 +63,15 @@ def main() -> None:
 
         processes.start_server()  # the server imports what other ranks need while this process imports too
     try:
-        importlib.import_module(f"speaker_count.commands.{verb}").main()
+        if is_completion:
+            importlib.import_module("speaker_count.commands.completion").main(arguments, [*VERBS])
+        else:
+            importlib.import_module(f"speaker_count.commands.{verb}").main()
         sys.stdout.flush()
     except Exception as error:
         if isinstance(error, BrokenPipeError) and not streams.is_read():
             sys.exit(UNREAD)
-        mistake = user_error(error)
+        mistake = user_error(error, f"speaker-count {verb}")
         if mistake is None and not type(error).__module__.startswith("hydra."):
             raise
         print(mistake or error, file=sys.stderr)

@@ -1,7 +1,8 @@
 """Mistakes that the user can mend, and the checks of values from a config that raise them."""
 
+import contextlib
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 # no permission, no space, a link where none is followed
@@ -9,6 +10,21 @@ SYSTEM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, er
 NO_HOME = "Could not determine home directory"  # Python's, where a path begins with ~
 # in messages of Python, torch and the linker; of those who raise them only Python has a class for it
 NO_MEMORY = ("allocate memory", "out of memory", "failed to map segment")
+# the extras of pyproject.toml, and the modules that a user may lack who has not installed them. Where only a picture or
+# a data frame needs matplotlib or pandas, `needed_by` says so; all else that needs them needs `train`, which has them.
+EXTRAS = {
+    "demo": {"espeakng_loader"},
+    "export": {"onnx", "onnxscript"},
+    "microphone": {"sounddevice"},
+    "search": {"optuna"},
+    "tensorboard": {"tensorboard"},
+    "train": {
+        *("filelock", "hydra", "jinja2", "joblib", "matplotlib", "omegaconf", "pandas", "pyarrow"),
+        *("pytorch_lightning", "safetensors", "scipy", "sklearn", "submitit", "threadpoolctl", "torch", "torchaudio"),
+        *("torchmetrics", "wandb", "wandb_workspaces", "yaml"),
+    },
+    "video": {"av"},
+}
 
 
 def printable(text: str) -> str:
@@ -32,9 +48,55 @@ class DivergedError(UserError):
     """A run whose loss is infinite or not a number: it cannot learn any more."""
 
 
-def user_error(error: BaseException | None) -> UserError | None:
-    """The user's mistake behind an error, or None: Hydra wraps what a constructor raises."""
+class MissingPackageError(UserError, ImportError):
+    """A package of an extra is not installed."""
+
+
+def missing(what: str, module: str, extras: str | None = None) -> MissingPackageError:
+    """The error that something needs a package that is not installed.
+
+    Args:
+        what: needs it.
+        module: the package's name in Python.
+        extras: that have it, if not those of `EXTRAS`.
+    """
+    return MissingPackageError(f"{what} needs {module}, which is not installed: {install(extras or _extra(module))}")
+
+
+def install(extras: str) -> str:
+    """The command that installs extras."""
+    return f"pip install 'speaker-count[{extras}]'"
+
+
+@contextlib.contextmanager
+def needed_by(what: str, extras: str | None = None) -> Iterator[None]:
+    """Where something imports packages of extras; arguments as of `missing`.
+
+    Raises:
+        MissingPackageError: one of them is not installed. Other modules that are missing stay an error of their own.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if not _extra(error.name):
+            raise
+        raise missing(what, str(error.name), extras) from error
+
+
+def _extra(module: str | None) -> str:
+    """The extra that has a module; empty: none."""
+    return next((extra for extra, modules in EXTRAS.items() if module in modules), "")
+
+
+def user_error(error: BaseException | None, what: str = "speaker-count") -> UserError | None:
+    """The user's mistake behind an error, or None: Hydra wraps what a constructor raises.
+
+    Args:
+        what: the command, for the message that it needs a package.
+    """
     while error is not None and not isinstance(error, UserError):
+        if isinstance(error, ModuleNotFoundError) and _extra(error.name):
+            return missing(what, str(error.name))
         if isinstance(error, OSError) and error.errno in SYSTEM:
             path = error.filename2 or error.filename
             where = f" ({path})" if path else ""

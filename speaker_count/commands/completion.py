@@ -1,17 +1,28 @@
-"""Tab completion in bash and zsh: `eval "$(speaker-count train -sc install=bash)"`, as in any Hydra program.
+"""Tab completion in bash and zsh: `eval "$(speaker-count -sc install=bash)"`, as in any Hydra program.
 
-Hydra's shell function asks `COMMAND -sc query=bash` for words, and knows no verbs. Here the verb is completed, or left
-out, so that Hydra sees a command line of its own.
+The shell's function asks `COMMAND -sc query=bash` for words. Verbs and their options are completed here, also where
+Hydra is not installed; Hydra completes overrides, from a command line without the verb, which it does not know.
 """
 
 import contextlib
+import importlib
 import io
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 WITH_OVERRIDES = ("train", "evaluate", "stress", "weights", "export", "prepare", "clips", "forecast")
 NOT_HYDRA_S = ("out=", "workers=")  # of clips
+SHELLS = ("bash", "zsh")  # zsh by its bashcompinit
+INSTALL = """\
+_speaker_count() {
+    COMPREPLY=($(COMP_LINE="$COMP_LINE" "${COMP_WORDS[0]}" -sc query=bash 2>/dev/null))
+}
+COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
+complete -o nospace -o default -F _speaker_count speaker-count"""
+UNINSTALL = "complete -r speaker-count\nunset -f _speaker_count"
+OPTION = re.compile(r"^ +(?:-\w(?: \S+)?, )?(--[a-z][a-z-]*)", re.MULTILINE)  # in a verb's help
 
 
 def main(arguments: Sequence[str], verbs: Sequence[str]) -> None:
@@ -22,15 +33,23 @@ def main(arguments: Sequence[str], verbs: Sequence[str]) -> None:
         verbs: of the command.
     """
     subcommand = [argument for argument in arguments if argument not in verbs]
+    scripts = {"install": INSTALL, "uninstall": UNINSTALL}
+    for does, shell in (word.split("=", 1) for word in subcommand if "=" in word):
+        if does in scripts and shell in SHELLS:
+            print(scripts[does])
+            return
     if "query=bash" not in subcommand:
-        _ask_hydra(subcommand)  # for the command, whatever its verb
+        _ask_hydra(subcommand)  # for another shell
         return
     words = os.environ.get("COMP_LINE", "").split(" ")[1:]
     if len(words) < 2:
         print(*(verb for verb in verbs if verb.startswith("".join(words))))
         return
     verb, *before, last = words
-    if verb not in WITH_OVERRIDES or last.startswith("-"):
+    if last.startswith("-"):
+        print(*(option for option in _options(verb, verbs) if option.startswith(last)))
+        return
+    if verb not in WITH_OVERRIDES:
         return  # the shell completes paths
     key, _, values = last.partition("=")
     chosen, comma, begun = values.rpartition(",")  # of a sweep: model=m3,m5
@@ -38,11 +57,31 @@ def main(arguments: Sequence[str], verbs: Sequence[str]) -> None:
         ["speaker-count", *filter(_is_hydra_s, before), f"{key}={begun}" if comma else last]
     )
     answer = io.StringIO()
-    # a line that does not compose has no completions, and nothing is to be said in the midst of it
-    with contextlib.redirect_stdout(answer), contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
+    with _silently(answer):  # a line that does not compose has no completions
         _ask_hydra([*subcommand, *_config_dir(before)])
     found = answer.getvalue().split()
     print(*(f"{key}={chosen},{word.removeprefix(f'{key}=')}" for word in found) if comma else found)
+
+
+@contextlib.contextmanager
+def _silently(answer: io.StringIO) -> Iterator[None]:
+    """Take what is printed as the answer: nothing is to be said in the midst of a command line, not even that Hydra is
+    not installed.
+    """
+    quiet = contextlib.redirect_stdout(answer), contextlib.redirect_stderr(io.StringIO())
+    with quiet[0], quiet[1], contextlib.suppress(SystemExit, ImportError):
+        yield
+
+
+def _options(verb: str, verbs: Sequence[str]) -> list[str]:
+    """A verb's own options, from its help; those of train are Hydra's."""
+    if verb not in verbs or verb == "train":
+        return []
+    answer = io.StringIO()
+    sys.argv = [f"speaker-count {verb}", "--help"]
+    with _silently(answer):
+        importlib.import_module(f"speaker_count.commands.{verb}").main()
+    return OPTION.findall(answer.getvalue())
 
 
 def _ask_hydra(arguments: Sequence[str]) -> None:

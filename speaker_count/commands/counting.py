@@ -5,18 +5,22 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speaker_count.errors import UserError
+from speaker_count.errors import UserError, needed_by
+from speaker_count.training.importing import importing
 
 if TYPE_CHECKING:
     from speaker_count.inference.predictor import Predictor
 
 PICTURES = (".png", ".svg", ".pdf")
+RUN = "a finished run: the ONNX file that `speaker-count export DIR` wrote there, or one that is made in memory"
+CONFIG_DIR = "of --run: a folder of your own configs"
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add the options of the net and of the way that it counts."""
     net = parser.add_argument_group("the net; by default the packaged `recommended`")
-    net.add_argument("--run", metavar="DIR", help="a finished run, which `speaker-count export DIR` has exported")
+    net.add_argument("--run", metavar="DIR", help=RUN)
+    net.add_argument("--config-dir", metavar="DIR", help=CONFIG_DIR)
     net.add_argument("--weights", metavar="FILE.onnx", help="what `speaker-count export` wrote")
     parser.add_argument("--hop", type=float, default=0.25, help="seconds from one window to the next (%(default)s)")
     parser.add_argument(
@@ -50,11 +54,10 @@ def predictor(arguments: argparse.Namespace, progress: bool = False) -> "Predict
     Raises:
         UserError: the net cannot be read, or a number is out of range.
     """
-    from speaker_count.inference import session
     from speaker_count.inference.predictor import Predictor
 
     return Predictor(
-        session.of_run(arguments.run) if arguments.run else arguments.weights,
+        of_run(arguments.run, arguments.config_dir) if arguments.run else arguments.weights,
         hop=arguments.hop,
         smooth=arguments.smooth if arguments.smoothing else 0,
         silence_db=arguments.silence,
@@ -62,6 +65,32 @@ def predictor(arguments: argparse.Namespace, progress: bool = False) -> "Predict
         threads=arguments.threads,
         progress=progress,
     )
+
+
+def of_run(run_dir: str, config_dir: str | None) -> Path | bytes:
+    """The net of a finished run: its ONNX file, as `speaker-count export RUN_DIR` writes it, or the content of one.
+    Nothing is written into the folder.
+
+    Args:
+        config_dir: a folder of the user's own configs and nets.
+
+    Raises:
+        UserError: there is no finished run, its net cannot be exported, or a package for that is not installed.
+    """
+    folder = Path(run_dir)
+    path = folder / f"{folder.absolute().name}.onnx"
+    if path.is_file():
+        return path
+    if not (folder / "result.json").is_file():
+        raise UserError(f"--run {run_dir}: there is neither a finished run nor {path}")
+    with needed_by(f"--run {run_dir}, without {path.name} in it,", "train,export"):
+        with importing():
+            from speaker_count.loading import load_run
+            from speaker_count.sweeping import exporting
+            from speaker_count.training.quiet import quiet
+
+        quiet()
+        return exporting.onnx_of(load_run(folder, config_dir))
 
 
 def check_plot(path: Path) -> None:
@@ -72,9 +101,7 @@ def check_plot(path: Path) -> None:
     """
     if path.suffix.lower() not in PICTURES:
         raise UserError(f"--plot {path}: the name of a picture ends with {', '.join(PICTURES)}")
-    try:
+    with needed_by("--plot", "plot"):
         importlib.import_module("matplotlib")
-    except ImportError as error:
-        raise UserError("--plot needs matplotlib: pip install matplotlib") from error
     if not path.parent.is_dir():
         raise UserError(f"--plot {path}: there is no folder {path.parent}")

@@ -100,7 +100,7 @@ def run(config: DictConfig) -> float:
         result = train(config, path)
         return result.last.value(config.optimized_metric)
     except Exception as error:
-        mistake = user_error(error)
+        mistake = user_error(error, "speaker-count train")
         if mistake is None:
             log.exception("the run failed")
         else:

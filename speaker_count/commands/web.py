@@ -5,6 +5,8 @@ the browser.
 import argparse
 from pathlib import Path
 
+from speaker_count.commands import counting
+
 
 def main() -> None:
     """Read the command line, write the page's folder, and serve it where that is asked for."""
@@ -13,15 +15,16 @@ def main() -> None:
     )
     parser.add_argument("folder", metavar="OUT_DIR", type=Path, help="a new folder, or an older page's")
     net = parser.add_argument_group("the net; by default the packaged `recommended`").add_mutually_exclusive_group()
-    net.add_argument("--run", metavar="DIR", help="a finished run, which `speaker-count export DIR` has exported")
+    net.add_argument("--run", metavar="DIR", help=counting.RUN)
+    parser.add_argument("--config-dir", metavar="DIR", help=counting.CONFIG_DIR)
     net.add_argument("--weights", metavar="FILE.onnx", help="what `speaker-count export` wrote")
     parser.add_argument("--serve", action="store_true", help="serve the page to this machine's browsers, until Ctrl-C")
     parser.add_argument("--port", type=int, default=8000, metavar="N", help="of --serve; 0: a free one (%(default)s)")
     arguments = parser.parse_args()
     # from here on what takes longer
-    from speaker_count.inference import page, serving, session
+    from speaker_count.inference import page, serving
 
-    model = session.of_run(arguments.run) if arguments.run else arguments.weights
+    model = counting.of_run(arguments.run, arguments.config_dir) if arguments.run else arguments.weights
     if not arguments.serve:
         size = page.write(arguments.folder, model)
         print(f"{arguments.folder / 'index.html'}: {size / 1e6:.1f} MB in all; any web server serves the folder")

@@ -17,7 +17,7 @@ import filelock
 import numpy as np
 import soundfile
 
-from speaker_count.errors import UserError
+from speaker_count.errors import UserError, user_error
 
 log = logging.getLogger(__name__)
 MARK = "; speaker_count demo corpus"  # begins the first line of its SPEAKERS.TXT; version and sizes follow
@@ -114,7 +114,7 @@ def main() -> None:
 
         voice = ESpeak()
     except ImportError as error:
-        sys.exit(f"{error}; install the extra demo: pip install 'speaker-count[demo]'")
+        sys.exit(str(user_error(error, "data=demo") or error))
     rate = np.gcd(voice.sample_rate, sample_rate)
     lines = [mark, ";ID |SEX| SUBSET | MINUTES | NAME"]
     for row, speaker in enumerate(speakers(number)):

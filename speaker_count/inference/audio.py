@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from speaker_count.errors import UserError
+from speaker_count.errors import UserError, install
 from speaker_count.inference import containers
 
 RATES = 4_000, 768_000  # Hz that are resampled; what claims another one is no recording of speech
@@ -24,7 +24,7 @@ MOST_BYTES = 2**35  # of standard input, which is kept in a temporary file
 LOUDEST = 1e6  # against full scale; some programs write whole numbers as floats
 BLOCK = 2**18  # samples of all channels that are in memory at a time
 UNRECOGNISED = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
-VIDEO = "; video and other containers need `pip install 'speaker-count[video]'`"
+VIDEO = f"; video and other containers need av, which is not installed: {install('video')}"
 UNKNOWN_FRAMES = 2**62  # more are libsndfile's way to say that it does not know
 STREAMED = 0x7FFFF000, 0xFFFFFFFF  # bytes that programs claim which write to a pipe, from and to
 CLAIM = re.compile(r":\s*(\d+) \(should be (\d+)\)")  # in libsndfile's log of a header

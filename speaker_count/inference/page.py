@@ -40,12 +40,12 @@ COPIED = (
 NAMES = (*COPIED, "index.html", "net.json", "net.onnx")
 
 
-def write(folder: Path, model: str | Path | None = None) -> int:
+def write(folder: Path, model: str | Path | bytes | None = None) -> int:
     """Write the page's folder.
 
     Args:
         folder: new, empty, or with an older page.
-        model: an ONNX file that `speaker-count export` wrote; None: the packaged `recommended`.
+        model: an ONNX file that `speaker-count export` wrote, or its content; None: the packaged `recommended`.
 
     Returns:
         The size of all files, in bytes.
@@ -56,13 +56,13 @@ def write(folder: Path, model: str | Path | None = None) -> int:
     if not all((SOURCE / name).is_file() for name in RUNTIME):
         raise UserError("onnxruntime for browsers is missing: in a checkout, `make web-assets` gets it (needs npm)")
     _check_free(folder)
-    path = packaged() if model is None else Path(model)
-    net = Session(path, threads=1).described  # what is no net is refused here
+    model = packaged() if model is None else model
+    net = Session(model, threads=1).described  # what is no net is refused here
     files.check_writable(folder, "name another folder")
     files.make_own(folder / "ort")
     for name in COPIED:
         _copy(SOURCE / name, folder / name)
-    _copy(path, folder / "net.onnx")
+    _copy(model, folder / "net.onnx")
     files.write_json(folder / "net.json", settings(net))
     html = (SOURCE / "index.html").read_text(encoding="utf-8")
     files.write_text(folder / "index.html", html.replace("{{policy}}", POLICY))  # last: what it names is there
@@ -91,6 +91,10 @@ def _check_free(folder: Path) -> None:
         raise UserError(f"{folder} holds other files ({others[0]}): name a new folder, or an older page's")
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: str | Path | bytes, target: Path) -> None:
+    """Write a file whole or not at all: a copy of one, or a content."""
     with files.replacing(target) as partial:
-        shutil.copyfile(source, partial)
+        if isinstance(source, bytes):
+            partial.write_bytes(source)
+        else:
+            shutil.copyfile(source, partial)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from speaker_count.errors import needed_by
 from speaker_count.inference.overview import Overview
 
 if TYPE_CHECKING:
@@ -101,8 +102,13 @@ class Prediction:
         }
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """A `pandas.DataFrame` with a row for each window: `time`, `count`, and `p_N` for each number of speakers N."""
-        import pandas as pd
+        """A `pandas.DataFrame` with a row for each window: `time`, `count`, and `p_N` for each number of speakers N.
+
+        Raises:
+            UserError: pandas is not installed, which the extra `plot` has.
+        """
+        with needed_by("to_dataframe()", "plot"):
+            import pandas as pd
 
         columns = {f"p_{count}": self.probabilities[:, place] for place, count in enumerate(self.classes)}
         return pd.DataFrame({"time": self.times, "count": self.counts, **columns})
@@ -115,8 +121,12 @@ class Prediction:
 
         Returns:
             The figure, of matplotlib.
+
+        Raises:
+            UserError: matplotlib is not installed, which the extra `plot` has; or it has no such format.
         """
-        from speaker_count.inference import drawing
+        with needed_by("plot()", "plot"):
+            from speaker_count.inference import drawing
 
         figure = drawing.figure(self)
         if path is not None:

@@ -40,7 +40,7 @@ class Predictor:
     """Counts the speakers in many recordings with one net.
 
     Args:
-        model: an ONNX file that `speaker-count export` wrote; None: the packaged `recommended`.
+        model: an ONNX file that `speaker-count export` wrote, or its content; None: the packaged `recommended`.
         hop: from one window to the next, in seconds: from 0.05 to the length of a window.
         smooth: how far neighbours matter for a window's probabilities, in seconds, see `windows.smoothed`; 0: not.
         silence_db: a window whose level (RMS without its mean) is below that of full scale by so much is silence:
@@ -55,7 +55,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: str | Path | None = None,
+        model: str | Path | bytes | None = None,
         *,
         hop: float = HOP,
         smooth: float = SMOOTH,

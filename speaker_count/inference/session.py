@@ -152,19 +152,6 @@ def packaged(name: str = "recommended") -> Path:
     return weights.FOLDER / f"{name}.onnx"
 
 
-def of_run(run_dir: str | Path) -> Path:
-    """The ONNX file in a run's folder, as `speaker-count export RUN_DIR` writes it.
-
-    Raises:
-        UserError: there is none.
-    """
-    folder = Path(run_dir)
-    path = folder / f"{folder.absolute().name}.onnx"
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: `speaker-count export {run_dir}` writes it")
-    return path
-
-
 def _is_label(value: object) -> bool:
     return isinstance(value, str) and value.isprintable() and len(value) <= LONGEST_LABEL
 

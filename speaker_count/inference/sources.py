@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from speaker_count.errors import UserError, printable
+from speaker_count.errors import MissingPackageError, UserError, needed_by, printable
 from speaker_count.inference import audio
 from speaker_count.inference.audio import Recording
 
@@ -146,9 +146,10 @@ def _pieces(waiting: "queue.Queue[tuple[float, np.ndarray] | None]", source: Sou
 
 def _sounddevice() -> ModuleType:
     try:
-        import sounddevice
-    except ImportError as error:
-        raise UserError(f"a microphone needs `pip install 'speaker-count[microphone]'`; {INSTEAD}") from error
+        with needed_by("a microphone"):
+            import sounddevice
+    except MissingPackageError as error:
+        raise MissingPackageError(f"{error}; {INSTEAD}") from error
     except OSError as error:  # its wheel for Linux comes without PortAudio
         raise UserError(
             f"a microphone needs the library PortAudio, on Debian and Ubuntu `apt install libportaudio2`; {INSTEAD}"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from speaker_count import files
-from speaker_count.errors import UserError
+from speaker_count.errors import UserError, needed_by
 from speaker_count.inference import session
 from speaker_count.labels import FULL_SCALE
 from speaker_count.loading import LoadedRun, load_run
@@ -27,7 +27,6 @@ OPSET = 18
 SUFFIX = ".onnx"
 CLIPS = 1000  # that the file is compared on with the net
 LARGEST_DIFFERENCE = 1e-4  # of a probability
-PACKAGES = "pip install 'speaker-count[export]'"
 
 
 class Exported(NamedTuple):
@@ -95,11 +94,9 @@ def onnx_of(run: LoadedRun) -> bytes:
     Raises:
         UserError: the net has something that ONNX cannot express, or the packages for it are not installed.
     """
-    try:
+    with needed_by("an export"):
         import onnx
         import onnxscript  # noqa: F401  (torch exports by it)
-    except ImportError as error:
-        raise UserError(f"export needs the packages onnx and onnxscript: {PACKAGES}") from error
     example = torch.zeros(2, run.clip_samples)  # of one clip, the batch would become a constant
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it names operators of packages that are not installed
     try:

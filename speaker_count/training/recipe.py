@@ -6,12 +6,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.errors import UserError
+from speaker_count.errors import UserError, missing
 from speaker_count.training import progress
 from speaker_count.training.checkpoints import AtomicCheckpointIO
 from speaker_count.training.module import SpeakerCounter
@@ -98,11 +98,11 @@ class Recipe:
         try:
             logger: Logger = make(**(of_wandb() if is_wandb else {}))
         except ModuleNotFoundError as error:
+            choice = f"logger={self.choices.get('logger')}"
+            if isinstance(make.func, type) and issubclass(make.func, TensorBoardLogger):
+                raise missing(choice, "tensorboard") from error
             reason = str(error).splitlines()[0].rstrip(".")
-            raise UserError(
-                f"logger={self.choices.get('logger')}: {reason} (for TensorBoard: `pip install "
-                "'speaker-count[tensorboard]'`), or choose logger=wandb or logger=csv"
-            ) from error
+            raise UserError(f"{choice}: {reason}; or choose logger=wandb or logger=csv") from error
         return logger
 
 

@@ -11,15 +11,17 @@ import pytest
 BASH = shutil.which("bash")
 # what bash does at Tab: it sets these variables and calls the function that `complete` names for the command
 TAB = """
-eval "$(speaker-count train -sc install=bash)"
-complete -p speaker-count | grep -q hydra_bash_completion || echo "not registered"
+eval "$(speaker-count -sc install=bash)"
+complete -p speaker-count | grep -q _speaker_count || echo "not registered"
 for COMP_LINE in "$@"; do
     COMP_WORDS=($COMP_LINE) COMP_POINT=${#COMP_LINE} COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
     [[ $COMP_LINE == *" " ]] && COMP_CWORD=$(( COMP_CWORD + 1 ))
     COMPREPLY=()
-    hydra_bash_completion
+    _speaker_count
     echo "${COMPREPLY[@]}"
 done
+eval "$(speaker-count -sc uninstall=bash)"
+complete -p speaker-count 2>/dev/null
 """
 
 
@@ -42,6 +44,9 @@ def test_verbs_groups_choices_and_keys(tmp_path):
         "hydra/launcher=submitit_slurm",
         "speaker-count train model=no_such_net mix.cl": "",
         "speaker-count report mod": "",  # the shell completes paths
+        "speaker-count predict --s": "--smooth --silence",
+        "speaker-count occupancy hall.csv --": "--help --limit --plot",
+        "speaker-count evaluate --co": "--config-dir",
     }
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     shell = [BASH, "--norc", "--noprofile", "-c", TAB, "bash", *expected]

@@ -57,15 +57,13 @@ class Optuna(Sweeper):
         self.settings = settings
 
     def setup(self, **context: Any) -> None:
+        from speaker_count.errors import MissingPackageError, needed_by
+
         try:
-            from speaker_count.sweeping.search import Search
-        except ModuleNotFoundError as error:
-            if error.name != "optuna":
-                raise
-            print(
-                "hydra/sweeper=optuna needs a package that is not installed: pip install 'speaker-count[search]'",
-                file=sys.stderr,
-            )
+            with needed_by("hydra/sweeper=optuna"):
+                from speaker_count.sweeping.search import Search
+        except MissingPackageError as error:
+            print(error, file=sys.stderr)
             sys.exit(2)
         self.sweeper: Sweeper = Search(**self.settings)
         self.sweeper.setup(**context)
