@@ -7,7 +7,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from speaker_count.errors import printable
+from speaker_count.errors import needed_by, printable
 from speaker_count.training.importing import importing
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     if not 1 <= len(paths) <= 2:
         parser.error("name the folder of a finished run or weights, and perhaps where to write")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    with importing():
+    with needed_by("speaker-count export", "train,export"), importing():
         from speaker_count.sweeping import exporting
         from speaker_count.training.quiet import quiet
 
