@@ -16,7 +16,7 @@ EXTRAS = {
     "demo": {"espeakng_loader"},
     "export": {"onnx", "onnxscript"},
     "microphone": {"sounddevice"},
-    "search": {"optuna"},
+    "search": {"optuna", "sqlalchemy"},
     "tensorboard": {"tensorboard"},
     "train": {
         *("filelock", "hydra", "jinja2", "joblib", "matplotlib", "omegaconf", "pandas", "pyarrow"),

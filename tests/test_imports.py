@@ -1,16 +1,22 @@
 """Who may import what: lower rooms of the house know nothing of higher ones, and only some know a third package."""
 
 import ast
+import importlib
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import speaker_count
+from speaker_count import errors
 from tests.conftest import REPOSITORY
 
 PACKAGE = Path(speaker_count.__file__).parent
@@ -195,6 +201,70 @@ def test_public_names_can_be_imported_and_configs_name_no_other_classes():
             targets = [config.get("_target_"), config.get("net", {}).get("_target_")]
             for target in filter(None, targets):
                 assert target.removeprefix("speaker_count.") in speaker_count.__all__
+
+
+COUNTING = {"__init__", "__main__", "cli", "errors", "files", "labels", "inference"}
+COUNTING_COMMANDS = {"completion", "counting", "listen", "occupancy", "predict", "web"}
+BESIDE = {"yaml": "omegaconf", "sqlalchemy": "optuna"}  # what comes with a package that is named
+
+
+def third_packages(path: Path) -> set[str]:
+    """The packages of others that a file imports, wherever it does so, but not for type checkers alone."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(str(node.module).split(".")[0])
+    return names - sys.stdlib_module_names - {"speaker_count"}
+
+
+def declared(extra: str | None = None) -> set[str]:
+    """The names of the packages that pyproject.toml names, of an extra or without any."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    lines = project["dependencies"] if extra is None else project["optional-dependencies"][extra]
+    needed = [Requirement(line) for line in lines]
+    inner = {
+        name for each in needed if each.name == project["name"] for other in each.extras for name in declared(other)
+    }
+    return {canonicalize_name(each.name) for each in needed if each.name != project["name"]} | inner
+
+
+def test_what_counts_imports_the_packages_that_every_install_has():
+    names = [name for name in FILES if part_of(name) in COUNTING] + ["weights/__init__.py"]
+    names += [f"commands/{name}.py" for name in COUNTING_COMMANDS]
+    importing = {name: third_packages(FILES[name]) for name in names}
+    every = set().union(*importing.values())
+    base = {package for package in every if canonicalize_name(package) in declared()}
+    assert {canonicalize_name(package) for package in base} == declared()  # and none is installed for nothing
+    found = {package: {name for name in names if package in importing[name]} for package in every - base}
+    assert found == {  # what is imported where it is asked for, and is missed in one line
+        "av": {"inference/containers.py"},
+        "matplotlib": {"inference/drawing.py", "inference/occupancy_tables.py"},
+        "pandas": {"inference/prediction.py"},
+        "sounddevice": {"inference/sources.py"},
+    }
+
+
+def test_every_package_that_may_be_missing_is_named_with_its_extra():
+    imported = {name for path in FILES.values() for name in third_packages(path)}
+    extras = {module: extra for extra, modules in errors.EXTRAS.items() for module in modules}
+    assert {name for name in imported if canonicalize_name(name) not in declared()} - {"hydra_plugins"} <= set(extras)
+    distributions = metadata.packages_distributions()
+    for module, extra in extras.items():
+        names = {canonicalize_name(name) for name in distributions.get(BESIDE.get(module, module), ())}
+        assert names & declared(extra) or not names, module
+
+
+def test_a_module_that_no_extra_has_stays_an_error_of_its_own():
+    for name in ("no_such_package", "speaker_count.no_such_module", "torch.no_such_module"):
+        with pytest.raises(ModuleNotFoundError, match=f"No module named '{name}'"), errors.needed_by("it"):
+            importlib.import_module(name)
+        assert errors.user_error(ModuleNotFoundError(name=name)) is None
 
 
 def test_tests_mirror_the_package():

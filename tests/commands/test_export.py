@@ -11,6 +11,7 @@ import soundfile
 import torch
 
 import speaker_count
+from speaker_count.inference import page
 from speaker_count.inference.session import Session
 from speaker_count.sweeping import exporting
 
@@ -88,7 +89,7 @@ def test_what_cannot_be_exported_is_one_line(verb, tmp_path, monkeypatch, words,
 def test_without_the_packages_it_says_which(verb, exported, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     code, _, err = verb("export", shutil.copytree(exported, tmp_path / "mine"), "x.onnx")
-    assert (code, err) == (2, "export needs the packages onnx and onnxscript: pip install 'speaker-count[export]'\n")
+    assert (code, err) == (2, "an export needs onnx, which is not installed: pip install 'speaker-count[export]'\n")
 
 
 def test_recordings_are_counted_by_the_exported_net(verb, exported, tmp_path):
@@ -98,3 +99,43 @@ def test_recordings_are_counted_by_the_exported_net(verb, exported, tmp_path):
     clips = np.lib.stride_tricks.sliding_window_view(soundfile.read(tmp_path / "x.wav", dtype="float32")[0], 16_000)
     expected = speaker_count.load_run(exported).predict(clips[::4000].copy())
     np.testing.assert_allclose(np.array(json.loads(out)["probabilities"])[:, 1:], expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("has_file", [False, True])
+def test_a_finished_run_counts_without_an_export_before_and_its_folder_stays_as_it_is(
+    verb, exported, tmp_path, monkeypatch, has_file
+):
+    soundfile.write(tmp_path / "x.wav", np.random.default_rng(0).normal(0, 0.1, 32_000), 16_000)
+    run = shutil.copytree(exported, tmp_path / "mine")
+    if has_file:
+        monkeypatch.setattr(exporting, "onnx_of", None)
+    else:
+        (run / "mine.onnx").unlink()
+    before = {path: path.stat().st_mtime_ns for path in [run, *run.rglob("*")]}
+    monkeypatch.setattr(page, "RUNTIME", ())
+    monkeypatch.setattr(page, "COPIED", ())
+    monkeypatch.setattr(page, "NAMES", ("index.html", "net.json", "net.onnx"))
+    expected = speaker_count.predict(tmp_path / "x.wav", model=exported / "mine.onnx")
+    code, out, err = verb("predict", "x.wav", "--run", run, "--format", "json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) | {"file": ""} == expected.to_dict() | {"file": ""}
+    code, out, err = verb("listen", "--from-file", "x.wav", "--fast", "--run", run)
+    assert (code, err) == (0, "")
+    assert "listened for 0:01" in out
+    code, _, err = verb("web", "page", "--run", run)
+    assert (code, err) == (0, "")
+    assert (tmp_path / "page" / "net.onnx").read_bytes() == (exported / "mine.onnx").read_bytes()
+    assert {path: path.stat().st_mtime_ns for path in [run, *run.rglob("*")]} == before
+
+
+@pytest.mark.parametrize(("lacking", "extras"), [("torch", "train,export"), ("onnx", "export")])
+def test_without_a_package_a_run_without_its_file_is_one_line(verb, exported, tmp_path, monkeypatch, lacking, extras):
+    run = shutil.copytree(exported, tmp_path / "mine")
+    (run / "mine.onnx").unlink()
+    for name in [name for name in sys.modules if name.startswith(("speaker_count.loading", "speaker_count.sweeping"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(speaker_count, "loading")
+    monkeypatch.setitem(sys.modules, lacking, None)
+    code, out, err = verb("predict", "x.wav", "--run", run)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.endswith(f" needs {lacking}, which is not installed: pip install 'speaker-count[{extras}]'\n")

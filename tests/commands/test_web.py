@@ -47,7 +47,7 @@ def test_it_writes_a_static_folder_of_less_than_20_mb_that_names_no_other_place(
         (("full",), "full holds other files (mine.txt)"),
         (("full/mine.txt",), "is a file"),
         (("out", "--weights", "full/mine.txt"), "is no net to count with"),
-        (("out", "--run", "full"), "does not exist: `speaker-count export full` writes it"),
+        (("out", "--run", "full"), "there is neither a finished run nor full/full.onnx"),
         (("out", "--serve", "--port", "99999"), "port 99999 cannot be used"),
     ],
 )

@@ -8,7 +8,6 @@ import pytest
 
 import speaker_count
 from speaker_count.errors import UserError
-from speaker_count.inference import session
 from speaker_count.inference.session import Session, packaged
 
 
@@ -67,5 +66,3 @@ def test_a_path_that_holds_no_file_is_refused(tmp_path):
         Session(tmp_path / "none.onnx")
     with pytest.raises(UserError, match="it is no regular file"):
         Session(tmp_path)
-    with pytest.raises(UserError, match=r"run.onnx does not exist: `speaker-count export .*run` writes it"):
-        session.of_run(tmp_path / "run")

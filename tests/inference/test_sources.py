@@ -127,7 +127,7 @@ def test_the_list_of_microphones_has_no_loudspeakers(card):
 
 def test_without_sounddevice_or_portaudio_one_line_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    with pytest.raises(UserError, match="pip install 'speaker-count.microphone.'`; `--from-file FILE`"):
+    with pytest.raises(UserError, match="sounddevice.*: pip install 'speaker-count.microphone.'; `--from-file FILE`"):
         sources.devices()
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
     monkeypatch.delitem(sys.modules, "sounddevice")

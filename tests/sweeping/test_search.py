@@ -146,7 +146,9 @@ def test_without_optuna_it_says_what_to_install(search, tmp_path):
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     done = search(RATE, PYTHONPATH=path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith("is not installed: pip install 'speaker-count[search]'\n")
+    assert done.stderr.endswith(
+        "hydra/sweeper=optuna needs optuna, which is not installed: pip install 'speaker-count[search]'\n"
+    )
 
 
 def space(*overrides):
