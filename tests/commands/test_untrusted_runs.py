@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from speaker_count.data import demo
 from speaker_count.errors import UserError
@@ -84,6 +86,20 @@ def test_nothing_of_it_is_called_or_interpolated(verb, received, monkeypatch, fo
     assert not (received / "canary").exists()
     assert "s3cret" not in out + err
     assert {file for file in received.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_it_is_counted_with_as_data(verb, received, tmp_path, monkeypatch, form):
+    monkeypatch.chdir(received)
+    path, value = FORMS[form]
+    values = altered(json.loads((received / "result.json").read_text()), path, value)
+    (received / "result.json").write_text(json.dumps(values))
+    soundfile.write(tmp_path / "x.wav", np.zeros(16_000), 16_000)
+    before = {file for file in received.rglob("*") if file.is_file()}
+    code, out, err = verb("predict", tmp_path / "x.wav", "--run", received)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "s3cret" not in err
+    assert {file for file in received.rglob("*") if file.is_file()} == before  # no canary either
 
 
 def test_its_list_of_utterances_is_not_read(verb, received, tree, tmp_path):
