@@ -234,9 +234,7 @@ def _add_predictions(comparison: Comparison, entry: Entry, folder: Path) -> None
         comparison.notes.append(printable(note))
         return
     entry.predicted.append(table["predicted"].to_numpy())
-    entry.probabilities.append(
-        np.stack([table[name].to_numpy() for name in probability_names(result.counts)], axis=1)
-    )
+    entry.probabilities.append(np.stack([table[name].to_numpy() for name in probability_names(result.counts)], axis=1))
     names = predictions.compositions(result)
     if names:
         likely = np.argmax([table[name].to_numpy() for name in names], axis=0)

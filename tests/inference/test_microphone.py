@@ -17,7 +17,9 @@ ALSA = "pcm.!default { type pulse }\nctl.!default { type pulse }\n"
 @pytest.fixture
 def room(tmp_path, monkeypatch):
     """A sound server with a microphone, `hall`, in a room where `paplay` can be heard."""
-    sounddevice = pytest.importorskip("sounddevice", reason="sounddevice needs PortAudio", exc_type=(ImportError, OSError))
+    sounddevice = pytest.importorskip(
+        "sounddevice", reason="sounddevice needs PortAudio", exc_type=(ImportError, OSError)
+    )
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
         pytest.skip(f"no {', '.join(missing)}: apt-get install pulseaudio pulseaudio-utils libasound2-plugins")
