@@ -33,7 +33,7 @@ WORDS_PER_TURN = 5
 
 @dataclass(frozen=True)
 class Phrase:
-    """A stretch of an utterance without a long pause: its row in the pool, first sample, and the one behind its last."""
+    """A stretch of an utterance without a long pause: the row in the pool, the first sample, and the end."""
 
     utterance: int
     begin: int
@@ -158,8 +158,7 @@ def _run(phrases: list[Phrase], place: int, longest: float) -> list[Phrase]:
 
 
 def _spoken(pool: Pool, turns: list[Turn], stream: str, samples: int, room: float) -> np.ndarray:
-    """The turns in their room, each of an RMS of 1 while its speaker is active, before its gain, `(samples,)` float32.
-    """
+    """The turns in their room, `(samples,)` float32: each has an RMS of 1 before its gain, but for its pauses."""
     total, fade = np.zeros(samples, np.float32), round(FADE_SECONDS * pool.sample_rate)
     ramp = np.linspace(0, 1, fade, dtype=np.float32)
     for turn in turns:

@@ -133,7 +133,7 @@ class Predictor:
                 bar.update(len(clips) * self.hop / self.sample_rate)
 
         with bar:
-            parts = list(self._session.stream(batches()))
+            parts = list(self._session.stream(batches(), self._session.over_time))
         duration = samples / self.sample_rate
         if samples < self.clip_samples:
             raise UserError(
@@ -173,8 +173,10 @@ class Predictor:
                 silent.extend((clips.std(axis=1) < self.silence).tolist())
                 yield clips
 
+        net, output = self._session, self._session.over_time
         # `stream` holds counts back until more batches come, which would make one window late
-        parts = self._session.stream(batches()) if at_once > 1 else map(self._session.probabilities, batches())
+        each = (net.probabilities(clips, output) for clips in batches())
+        parts = net.stream(batches(), output) if at_once > 1 else each
         ahead = reach(self.hop / self.sample_rate, self.smooth)
         heard: deque[tuple[np.ndarray, bool]] = deque(maxlen=2 * ahead + 1)
         number = 0

@@ -2,7 +2,9 @@
 
 The file says of itself, in its metadata, what it takes and gives: `labels` and `counts` (JSON lists), `sample_rate`
 (Hz), `clip_samples`, `model`, `identity` (of the run), `sha256` (of the weights) and `temperature`. Its input is
-`waveform`, `(batch, clip_samples)` float in [-1, 1); its output is `probabilities`, `(batch, classes)`.
+`waveform`, `(batch, clip_samples)` float in [-1, 1). Its output is `probabilities`, `(batch, classes)`: how many speak
+in the clip. The file of a net that counts in each time step, too, has a second output of the same shape, `middle`: how
+many speak at a time in the middle half of the clip.
 """
 
 import json
@@ -19,7 +21,7 @@ import onnxruntime
 from speaker_count import weights
 from speaker_count.errors import UserError
 
-INPUT, OUTPUT = "waveform", "probabilities"
+INPUT, OUTPUT, MIDDLE = "waveform", "probabilities", "middle"
 MOST_BYTES = 2**29  # of a file; the packaged one takes a hundredth
 LONGEST_LABEL = 60  # characters
 MOST_SPEAKERS = 100  # of a class
@@ -85,6 +87,7 @@ class Session:
 
     Attributes:
         described: what the file says of itself.
+        over_time: the output that counts over time are made of: `MIDDLE` where there is one, else `OUTPUT`.
 
     Raises:
         UserError: the file is missing, damaged, or no net that `speaker-count export` wrote.
@@ -101,7 +104,7 @@ class Session:
             options.intra_op_num_threads = options.inter_op_num_threads = 1
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             self.described = Described.read(self._session.get_modelmeta().custom_metadata_map)
-            _check_form(self._session, self.described)
+            self.over_time = _check_form(self._session, self.described)[-1]
         except OSError as error:
             raise UserError(f"cannot read {name}: {error.strerror or error}") from error
         except Exception as error:  # onnxruntime's errors share no class
@@ -110,35 +113,36 @@ class Session:
                 f"{name} is no net to count with ({own}): `speaker-count export RUN_DIR` writes one"
             ) from error
 
-    def probabilities(self, clips: np.ndarray) -> np.ndarray:
+    def probabilities(self, clips: np.ndarray, output: str = OUTPUT) -> np.ndarray:
         """The probability of each class.
 
         Args:
             clips: `(batch, clip_samples)` float32 in [-1, 1); a batch of any size.
+            output: the one that is asked for, `OUTPUT` or `over_time`.
 
         Returns:
             `(batch, classes)` float32.
         """
         batches = (clips[start : start + BATCH] for start in range(0, len(clips), BATCH))
-        return np.concatenate([np.empty((0, len(self.described.counts)), np.float32), *self.stream(batches)])
+        return np.concatenate([np.empty((0, len(self.described.counts)), np.float32), *self.stream(batches, output)])
 
-    def stream(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def stream(self, batches: Iterable[np.ndarray], output: str = OUTPUT) -> Iterator[np.ndarray]:
         """The probabilities of one batch after another, as many at a time as there are threads.
 
         Args:
-            batches: as of `probabilities`.
+            batches, output: as of `probabilities`.
         """
         ahead: deque[Future[np.ndarray]] = deque()
         with ThreadPoolExecutor(self._threads) as pool:
             for clips in batches:
-                ahead.append(pool.submit(self._run, clips))
+                ahead.append(pool.submit(self._run, clips, output))
                 if len(ahead) > self._threads:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
 
-    def _run(self, clips: np.ndarray) -> np.ndarray:
-        (probabilities,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(clips)})
+    def _run(self, clips: np.ndarray, output: str) -> np.ndarray:
+        (probabilities,) = self._session.run([output], {INPUT: np.ascontiguousarray(clips)})
         return np.asarray(probabilities)
 
 
@@ -164,12 +168,20 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _check_form(session: onnxruntime.InferenceSession, described: Described) -> None:
+def _check_form(session: onnxruntime.InferenceSession, described: Described) -> list[str]:
+    """The names of the outputs.
+
+    Raises:
+        ValueError: the inputs or the outputs are not those that its metadata says.
+    """
+
     def forms(values: Sequence[onnxruntime.NodeArg]) -> list[tuple[str, str, int | str]]:
         return [(value.name, value.type, value.shape[-1] if len(value.shape) == 2 else "") for value in values]
 
     inputs, outputs = forms(session.get_inputs()), forms(session.get_outputs())
     if inputs != [(INPUT, "tensor(float)", described.clip_samples)]:
         raise ValueError(f"it does not take {INPUT} (batch, {described.clip_samples})")
-    if outputs != [(OUTPUT, "tensor(float)", len(described.counts))]:
+    expected = [(name, "tensor(float)", len(described.counts)) for name in (OUTPUT, MIDDLE)]
+    if outputs not in (expected[:1], expected):
         raise ValueError(f"it does not give {OUTPUT} (batch, {len(described.counts)})")
+    return [name for name, *_ in outputs]

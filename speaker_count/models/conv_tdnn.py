@@ -67,6 +67,11 @@ class ConvTDNN(nn.Module):
         """`(batch, 1, bands, time)` -> logits `(batch, classes)`; with `frame_classes`, in training, also those of the
         time steps, `(batch, frame_classes, steps)`.
         """
+        logits, frames = self.with_frames(spectrogram)
+        return logits if frames is None or not self.training else (logits, frames)
+
+    def with_frames(self, spectrogram: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What `forward` gives in training; None without `frame_classes`."""
         if self.training:
             spectrogram = hidden(hidden(spectrogram, 2, self.band_mask), 3, self.time_mask)
         features = self.features(spectrogram).flatten(1, 2)  # (batch, channels * bands, steps)
@@ -77,7 +82,7 @@ class ConvTDNN(nn.Module):
             pooled["attention"] = (self.attention(features).softmax(dim=2) * features).sum(dim=2)
         pooled_features = torch.cat([pooled[name] for name in self.pooling], dim=1)  # (batch, pooling * width)
         logits: Tensor = self.classifier(self.dropout(pooled_features))
-        return logits if self.frames is None or not self.training else (logits, self.frames(features))
+        return logits, None if self.frames is None else self.frames(features)
 
 
 class ResidualBlock(nn.Module):

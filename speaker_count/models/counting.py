@@ -1,6 +1,7 @@
 """From what a net gives to the number of speakers."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,8 +53,27 @@ class CountingNet(nn.Module):
         self.front_end, self.net = front_end, net
         self.counts, self.composed, self.temperature = list(counts), composed, temperature
 
+    @property
+    def knows_middle(self) -> bool:
+        """Whether the net also says how many voices sound in each time step, in the same classes."""
+        has_frames = hasattr(self.net, "with_frames") and getattr(self.net, "frames", None) is not None
+        return has_frames and self.counts == [*range(len(self.counts))]
+
     def forward(self, waveform: Tensor) -> Tensor:
         """`(batch, samples)` int16, or float in [-1, 1) -> logits of counts, `(batch, counts)`."""
-        outputs = self.net(self.front_end(waveform))
+        return self._logits(self.net(self.front_end(waveform)))
+
+    def with_middle(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """What `forward` gives: of all who speak in the clip; and, of how many speak at a time in its middle, the mean
+        of the logits of the time steps in its middle half, `(batch, counts)`. The temperature divides both.
+
+        Only where `knows_middle`.
+        """
+        outputs, frames = cast(Any, self.net).with_frames(self.front_end(waveform))
+        steps = frames.shape[2]
+        middle: Tensor = frames[:, :, steps // 4 : steps - steps // 4].mean(dim=2)
+        return self._logits(outputs), middle / self.temperature
+
+    def _logits(self, outputs: Tensor) -> Tensor:
         logits: Tensor = marginal(outputs, self.counts) if self.composed else outputs
         return logits / self.temperature

@@ -3,10 +3,13 @@
 import copy
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torchaudio.transforms import Spectrogram
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class FoldedSpectrogram(nn.Module):
@@ -83,7 +86,7 @@ def _waves(function: Callable[[Tensor], Tensor], frequencies: Tensor, n_fft: int
     return function(turns.double() * (2 * math.pi / n_fft)).float()
 
 
-def folded(module: nn.Module) -> nn.Module:
+def folded(module: AnyModule) -> AnyModule:
     """A copy of a module in which each of torchaudio's spectrograms is a `FoldedSpectrogram`.
 
     Raises:

@@ -31,7 +31,7 @@ LARGEST_DIFFERENCE = 1e-4  # of a probability
 
 class Exported(NamedTuple):
     """What an export gives: the file, on how many clips it was compared with the net, the largest difference of a
-    probability, and on how many clips both say the same count.
+    probability, and on how many clips both say the same counts.
     """
 
     path: Path
@@ -41,15 +41,17 @@ class Exported(NamedTuple):
 
 
 class Probabilities(nn.Module):
-    """A net with its front end, which gives probabilities: `(batch, samples)` -> `(batch, classes)`."""
+    """A net with its front end, which gives the probabilities of each of `outputs_of` it: `(batch, samples)` ->
+    `(batch, classes)` each.
+    """
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: CountingNet) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        probabilities: Tensor = self.net(waveform).softmax(dim=1)
-        return probabilities
+    def forward(self, waveform: Tensor) -> tuple[Tensor, ...]:
+        logits = self.net.with_middle(waveform) if self.net.knows_middle else (self.net(waveform),)
+        return tuple(each.softmax(dim=1) for each in logits)
 
 
 def export(what: str, out: str | None, overrides: Sequence[str], config_dir: str | None) -> Exported:
@@ -75,8 +77,12 @@ def export(what: str, out: str | None, overrides: Sequence[str], config_dir: str
     with data.verified():
         clips = split.render(split.plan(0, min(CLIPS, len(split)))).astype(np.float32) / FULL_SCALE
     content = onnx_of(run)
-    expected, given = run.predict(clips), session.Session(content).probabilities(clips)
-    difference = float(np.abs(given - expected).max())
+    written = session.Session(content)
+    with torch.inference_mode():
+        expected = [each.numpy() for each in Probabilities(_net(run))(torch.from_numpy(clips))]
+    given = [written.probabilities(clips, name) for name in outputs_of(run)]
+    difference = max(float(np.abs(one - other).max()) for one, other in zip(given, expected, strict=True))
+    same = [one.argmax(axis=1) == other.argmax(axis=1) for one, other in zip(given, expected, strict=True)]
     if not difference <= LARGEST_DIFFERENCE:
         raise UserError(
             f"the ONNX file of {found.name} gives other probabilities than the net, by up to {difference:.2g} on "
@@ -85,7 +91,17 @@ def export(what: str, out: str | None, overrides: Sequence[str], config_dir: str
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(path) as partial:
         partial.write_bytes(content)
-    return Exported(path, len(clips), difference, int((given.argmax(axis=1) == expected.argmax(axis=1)).sum()))
+    return Exported(path, len(clips), difference, int(np.all(same, axis=0).sum()))
+
+
+def _net(run: LoadedRun) -> CountingNet:
+    assert isinstance(run.net, CountingNet)
+    return run.net
+
+
+def outputs_of(run: LoadedRun) -> list[str]:
+    """The names of the outputs of a net's ONNX file."""
+    return [session.OUTPUT, session.MIDDLE] if _net(run).knows_middle else [session.OUTPUT]
 
 
 def onnx_of(run: LoadedRun) -> bytes:
@@ -103,12 +119,12 @@ def onnx_of(run: LoadedRun) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's own future
             program = torch.onnx.export(
-                Probabilities(folded(run.net)).eval(),
+                Probabilities(folded(_net(run))).eval(),
                 (example,),
                 dynamo=True,
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 input_names=[session.INPUT],
-                output_names=[session.OUTPUT],
+                output_names=outputs_of(run),
                 opset_version=OPSET,
                 verbose=False,
             )
@@ -132,8 +148,7 @@ def metadata(run: LoadedRun) -> dict[str, str]:
     if isinstance(result, Weights):
         sha256, temperature = result.sha256, result.temperature
     else:
-        assert isinstance(run.net, CountingNet)
-        sha256, temperature = hashlib.sha256(weights_file.save(run.net.net.state_dict())).hexdigest(), 1.0
+        sha256, temperature = hashlib.sha256(weights_file.save(_net(run).net.state_dict())).hexdigest(), 1.0
     return {
         "counts": json.dumps(run.counts),
         "labels": json.dumps(run.labels),

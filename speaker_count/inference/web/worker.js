@@ -19,7 +19,8 @@ async function load() {
   const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
   const run = async (batch, number) => {
     const input = new ort.Tensor("float32", batch, [number, settings.clip_samples]);
-    const { data } = (await session.run({ waveform: input })).probabilities;
+    const outputs = await session.run({ waveform: input });
+    const { data } = outputs.middle ?? outputs.probabilities; // as `over_time` of session.py
     const classes = settings.counts.length;
     return Array.from({ length: number }, (_, each) => Array.from(data.slice(each * classes, (each + 1) * classes)));
   };
