@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -47,7 +46,7 @@ def written(pool: Pool, split: str, number: int, seconds: float, seed: int, fold
         made = converse(pool, split, each, seconds, seed)
         soundfile.write(path, made.samples, made.sample_rate)
         lines = [
-            f"SPEAKER {path.stem} 1 {begin:.4f} {end - begin:.4f} <NA> <NA> {speaker} <NA> <NA>\n"
+            f"SPEAKER {path.stem} 1 {begin:.4f} {end - begin:.4f} <NA> <NA> {'_'.join(speaker.split())} <NA> <NA>\n"
             for speaker, spoken in made.turns.items()
             for begin, end in spoken
         ]
@@ -98,13 +97,16 @@ def fitted(windows: np.ndarray, counts: Sequence[int]) -> tuple[float, np.ndarra
 
 
 def table(rows: dict[str, Score]) -> str:
-    """The scores, one a row; minutes as their error against the true ones."""
-    shown: list[dict[str, Any]] = []
+    """The scores, one a row; of the minutes at each count, their error."""
+    columns = {"what": "what", "accuracy": "frame accuracy", "mean error": "MAE", "over share": "over"}
+    columns |= {"under share": "under"}
+    shown: list[dict[str, str | float]] = []
     for name, score in rows.items():
-        minutes = {f"at {count}": f"{said - true:+.2f}" for count, (true, said) in score.minutes().items()}
-        figures = {"accuracy": score.accuracy, "MAE": score.mae, "over": score.over, "under": score.under}
-        shown.append({"what": name, **{key: f"{value:.3f}" for key, value in figures.items()}, **minutes})
-    return markdown(shown, {name: name for name in shown[0]})
+        figures = (score.accuracy, score.mae, score.over, score.under)
+        minutes = {f"{count} difference": said - true for count, (true, said) in score.minutes().items()}
+        shown.append({"what": name, **dict(zip([*columns][1:], figures, strict=False)), **minutes})
+        columns |= {key: f"minutes at {key[0]}" for key in minutes}
+    return markdown(shown, columns)
 
 
 def with_counts(prediction: Prediction, counts: np.ndarray) -> Prediction:
@@ -116,8 +118,8 @@ def measured(conversations: Callable[[str], list[Path]], split: str) -> str:
     predictor = Predictor()
     paths, fit_on = conversations(split), conversations("validation")
     predictions = [predictor.predict(path) for path in paths]
-    rows = {"`predict`": together(paths, predictions)}
-    constant = rows["`predict`"].constant[0]
+    rows = {"predict": together(paths, predictions)}
+    constant = rows["predict"].constant[0]
     windows = windows_at_levels(fit_on, [predictor.predict(path) for path in fit_on])
     somebody = max((fitted(windows, (0, count)) for count in predictor.classes[1:]), key=lambda each: each[0])[1]
     for name, said in (
@@ -131,10 +133,10 @@ def measured(conversations: Callable[[str], list[Path]], split: str) -> str:
     always = [with_counts(each, np.full_like(each.counts, constant)) for each in predictions]
     rows[f"always {constant}, the best constant"] = together(paths, always)
     each = [scored(*pair).accuracy for pair in zip(paths, predictions, strict=True)]
-    minutes = ", ".join(f"{count}: {true:.2f}" for count, (true, _) in rows["`predict`"].minutes().items())
+    minutes = ", ".join(f"{count}: {true:.2f}" for count, (true, _) in rows["predict"].minutes().items())
     return (
         f"{table(rows)}\n\nMinutes at each count: {minutes}. "
-        f"Accuracy of `predict` on each conversation: {', '.join(f'{value:.3f}' for value in sorted(each))}."
+        f"Accuracy of predict on each conversation: {', '.join(f'{value:.3f}' for value in sorted(each))}."
     )
 
 
