@@ -182,6 +182,8 @@ def _check_form(session: onnxruntime.InferenceSession, described: Described) -> 
     if inputs != [(INPUT, "tensor(float)", described.clip_samples)]:
         raise ValueError(f"it does not take {INPUT} (batch, {described.clip_samples})")
     expected = [(name, "tensor(float)", len(described.counts)) for name in (OUTPUT, MIDDLE)]
-    if outputs not in (expected[:1], expected):
+    if outputs[:1] != expected[:1]:
         raise ValueError(f"it does not give {OUTPUT} (batch, {len(described.counts)})")
+    if outputs[1:] not in ([], expected[1:]):
+        raise ValueError(f"it gives more than {OUTPUT} and {MIDDLE} (batch, {len(described.counts)})")
     return [name for name, *_ in outputs]

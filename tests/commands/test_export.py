@@ -12,7 +12,7 @@ import torch
 
 import speaker_count
 from speaker_count.inference import page
-from speaker_count.inference.session import Session
+from speaker_count.inference.session import OUTPUT, Session
 from speaker_count.sweeping import exporting
 
 
@@ -31,6 +31,7 @@ def test_a_run_s_onnx_file_gives_what_the_run_gives_in_batches_of_any_size(expor
     for batch in (1, 2, 37):
         np.testing.assert_allclose(session.probabilities(clips[:batch]), run.predict(clips[:batch]), atol=1e-5)
     assert session.probabilities(clips[:0]).shape == (0, 3)
+    assert session.over_time == OUTPUT  # m5 has no time steps
     assert (session.described.counts, session.described.labels) == (run.counts, run.labels)
     assert (session.described.sample_rate, session.described.clip_samples) == (16_000, 16_000)
     assert session.described.identity == run.result.identity

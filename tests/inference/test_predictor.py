@@ -7,10 +7,13 @@ import pytest
 import soundfile
 
 import speaker_count
+from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.errors import UserError
 from speaker_count.inference import audio
 from speaker_count.inference.overview import COLUMNS
 from speaker_count.inference.scoring import Reference
+from tests.benchmarks import conversations
+from tests.conftest import mix_of
 from tests.inference.conftest import RATE
 
 
@@ -26,6 +29,16 @@ def test_a_conversation_is_counted_better_than_by_any_constant(predictor, conver
     at = dict(zip(prediction.times, prediction.counts, strict=True))
     assert [at[time] for time in (1.5, 5.5, 10.0, 14.0, 17.0, 22.0, 26.0)] == [0, 1, 2, 1, 0, 1, 0]
     assert (prediction.most, prediction.labels[2]) == (2, "2 speakers")
+
+
+def test_minutes_of_turns_and_overlaps_in_a_room_are_counted(predictor, real_speech, cache, tmp_path):
+    listed = {"train_subsets": ["train-clean-100"], "utterance_list": "librispeech_sample"}
+    data = ClipDataModule("librispeech_sample", str(real_speech), str(cache), mix_of(), "librispeech", **listed)
+    data.setup()
+    paths = conversations.written(data.pool, "test", number=2, seconds=60, seed=0, folder=tmp_path)
+    score = conversations.together(paths, [predictor.predict(path) for path in paths])
+    assert score.seconds.sum() == pytest.approx(120)
+    assert score.accuracy > max(0.75, score.constant[1] + 0.15)
 
 
 def test_a_prediction_s_arrays_fit_each_other_and_the_recording(predictor, conversation):

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import onnx
 import pytest
+import torch
 
 import speaker_count
 from speaker_count.errors import UserError
-from speaker_count.inference.session import Session, packaged
+from speaker_count.inference.session import MIDDLE, OUTPUT, Session, packaged
 
 
 def test_the_packaged_file_counts_as_the_packaged_weights_do_on_real_speech(conversation):
@@ -20,17 +21,30 @@ def test_the_packaged_file_counts_as_the_packaged_weights_do_on_real_speech(conv
     given, expected = net.probabilities(clips), run.predict(clips.copy())
     np.testing.assert_allclose(given, expected, atol=1e-4)
     np.testing.assert_array_equal(given.argmax(axis=1), expected.argmax(axis=1))
+    assert net.over_time == MIDDLE
+    with torch.inference_mode():
+        middle = run.net.with_middle(torch.from_numpy(clips.copy()))[1].softmax(dim=1).numpy()
+    np.testing.assert_allclose(net.probabilities(clips, MIDDLE), middle, atol=1e-4)
+    assert (middle.argmax(axis=1) != expected.argmax(axis=1)).any()  # who speaks in the clip is not who speaks now
 
 
-def changed(metadata: dict[str, str | None] | None = None, outputs: str | None = None) -> bytes:
-    """The packaged file with other metadata, or another name of its output."""
+def test_a_file_without_the_middle_counts_over_time_by_whole_clips(noise):
+    model = onnx.load(packaged())
+    del model.graph.output[1]
+    net = Session(model.SerializeToString())
+    assert net.over_time == OUTPUT
+    np.testing.assert_array_equal(net.probabilities(noise[None, :16_000], net.over_time).shape, (1, 4))
+
+
+def changed(metadata: dict[str, str | None] | None = None, outputs: str | None = None, of: str = OUTPUT) -> bytes:
+    """The packaged file with other metadata, or another name of one of its outputs."""
     model = onnx.load(packaged())
     values = {entry.key: entry.value for entry in model.metadata_props} | (metadata or {})
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {key: value for key, value in values.items() if value is not None})
     if outputs is not None:
-        model.graph.node.append(onnx.helper.make_node("Identity", ["probabilities"], [outputs]))
-        model.graph.output[0].name = outputs
+        model.graph.node.append(onnx.helper.make_node("Identity", [of], [outputs]))
+        model.graph.output[[OUTPUT, MIDDLE].index(of)].name = outputs
     return bytes(model.SerializeToString())
 
 
@@ -50,6 +64,7 @@ def changed(metadata: dict[str, str | None] | None = None, outputs: str | None =
         ({"sample_rate": "1"}, "its sample rate or its length of a clip is absurd"),
         ({"clip_samples": "8000"}, r"it does not take waveform \(batch, 8000\)"),
         ("logits", r"it does not give probabilities"),
+        (changed(outputs="edge", of=MIDDLE), r"it gives more than probabilities and middle"),
     ],
 )
 def test_a_file_that_is_no_net_to_count_with_is_refused_with_its_reason(model, says):
