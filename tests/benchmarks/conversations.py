@@ -26,6 +26,7 @@ from speaker_count.data.pool import Pool
 from speaker_count.inference.prediction import Prediction
 from speaker_count.inference.predictor import SILENCE_DB, SMOOTH, Predictor
 from speaker_count.inference.scoring import Reference, Score, true_counts
+from speaker_count.results.statistics import calibration
 from speaker_count.results.tables import markdown
 from speaker_count.training.quiet import quiet
 from tests.benchmarks.peers import with_speech_at_hand
@@ -78,10 +79,14 @@ def windows_at_levels(paths: Sequence[Path], predictions: Sequence[Prediction]) 
     """How many windows of each level have each true count, `(levels, counts)`."""
     windows = np.zeros((len(LEVELS_DB) + 1, 1 + predictions[0].classes[-1]))
     for path, prediction in zip(paths, predictions, strict=True):
-        begins, true = true_counts(next(iter(Reference(path.with_suffix(".rttm")).turns.values())))
-        at = true[np.searchsorted(begins, prediction.times, side="right")]
-        np.add.at(windows, (levels(path, prediction.times), at), 1)
+        np.add.at(windows, (levels(path, prediction.times), true_at(path, prediction.times)), 1)
     return windows
+
+
+def true_at(path: Path, times: np.ndarray) -> np.ndarray:
+    """How many speak at some times of a conversation, `(times,)` int64."""
+    begins, counts = true_counts(next(iter(Reference(path.with_suffix(".rttm")).turns.values())))
+    return counts[np.searchsorted(begins, times, side="right")]
 
 
 def fitted(windows: np.ndarray, counts: Sequence[int]) -> tuple[float, np.ndarray]:
@@ -132,11 +137,14 @@ def measured(conversations: Callable[[str], list[Path]], split: str) -> str:
         rows[name] = together(paths, by_level)
     always = [with_counts(each, np.full_like(each.counts, constant)) for each in predictions]
     rows[f"always {constant}, the best constant"] = together(paths, always)
+    correct = [each.counts == true_at(path, each.times) for path, each in zip(paths, predictions, strict=True)]
+    calibrated = calibration(np.concatenate([each.probabilities for each in predictions]), np.concatenate(correct))
     each = [scored(*pair).accuracy for pair in zip(paths, predictions, strict=True)]
     minutes = ", ".join(f"{count}: {true:.2f}" for count, (true, _) in rows["predict"].minutes().items())
     return (
         f"{table(rows)}\n\nMinutes at each count: {minutes}. "
-        f"Accuracy of predict on each conversation: {', '.join(f'{value:.3f}' for value in sorted(each))}."
+        f"Accuracy of predict on each conversation: {', '.join(f'{value:.3f}' for value in sorted(each))}. "
+        f"Calibration error: {calibrated.error:.3f}."
     )
 
 
