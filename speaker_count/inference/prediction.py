@@ -37,7 +37,8 @@ class Prediction:
         classes: the number of speakers of each class.
         times: the windows' centres, in seconds, `(windows,)`.
         counts: the number of speakers in each window, `(windows,)` int64.
-        probabilities: of each class, `(windows, classes)` float32: calibrated, and smoothed unless that was off.
+        probabilities: of each class, `(windows, classes)` float32, smoothed unless that was off. Averages over time are
+            cautious: the count is right more often than they say.
         overview: the recording as a plot shows it.
     """
 

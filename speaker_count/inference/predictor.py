@@ -39,6 +39,9 @@ class Moment(NamedTuple):
 class Predictor:
     """Counts the speakers in many recordings with one net.
 
+    A window's count is of those who speak at a time in its middle half; with a net that knows no time steps, of those
+    who speak in it.
+
     Args:
         model: an ONNX file that `speaker-count export` wrote, or its content; None: the packaged `recommended`.
         hop: from one window to the next, in seconds: from 0.05 to the length of a window.
