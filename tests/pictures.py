@@ -1,8 +1,10 @@
-"""The README's pictures, made anew from the measured runs: the top of the report's page, and the nets' accuracies.
+"""The README's pictures, made anew: the top of the report's page and the nets' accuracies, from the measured runs, and
+the counts in a conversation.
 
     python -m tests.pictures
 
-Needs Chromium. With the speech at hand (LIBRISPEECH=DIR or ../shared/librispeech-sample) the page has its baselines.
+Needs Chromium. With the speech at hand (LIBRISPEECH=DIR or ../shared/librispeech-sample) the page has its baselines,
+and the conversation is mixed; without, its picture stays as it is.
 """
 
 import csv
@@ -15,9 +17,15 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
+import soundfile
+from hydra.utils import instantiate
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
+from speaker_count.compose import compose
+from speaker_count.data.conversations import converse
+from speaker_count.inference.predictor import Predictor
+from speaker_count.inference.timeline import summary, timeline
 from speaker_count.results.tables import paper
 from tests.conftest import REPOSITORY
 
@@ -26,6 +34,7 @@ PICTURES = MEASURED / "pictures"
 SPEECH = Path(os.environ.get("LIBRISPEECH", REPOSITORY.parent / "shared" / "librispeech-sample"))
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+CONVERSATION = 7, 45  # its number, and its seconds: one that is counted about as well as most
 MOST_BYTES = 250_000  # a README should open quickly
 FRAME = """<style>body {{ margin: 0; background: {paper}; color: {ink} }} div {{ zoom: 2; padding: 12px }}</style>
 <div style="width: max-content">{svg}</div>"""
@@ -80,6 +89,19 @@ def take(browser: Browser, report: Path, scheme: Literal["light", "dark"]) -> No
     page.close()
 
 
+def draw_conversation(folder: Path) -> None:
+    """Count in a conversation of test speakers, and draw the counts beside the true ones."""
+    config = compose(["data=librispeech_sample", f"data.root={SPEECH}"])
+    data = instantiate(config.data, mix=config.mix, _convert_="all")
+    data.setup()
+    conversation = converse(data.pool, "test", *CONVERSATION)
+    soundfile.write(folder / "meeting.wav", conversation.samples, conversation.sample_rate)
+    prediction = Predictor().predict(folder / "meeting.wav")
+    print(*summary(prediction), *timeline(prediction, 80), sep="\n")
+    prediction.plot(folder / "predict.png", conversation.turns)
+    write((folder / "predict.png").read_bytes(), PICTURES / "predict.png")
+
+
 def main() -> None:
     """Make the report, and take its pictures."""
     chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -92,6 +114,8 @@ def main() -> None:
         for scheme in SCHEMES:
             take(browser, report, scheme)
         browser.close()
+        if SPEECH.is_dir():
+            draw_conversation(Path(folder))
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("files", nargs="+", metavar="FILE", help="a recording, a folder of them, or - (standard input)")
     counting.add_settings(parser)
     parser.add_argument("--format", choices=FORMATS, default="text", help="what is printed (%(default)s)")
-    parser.add_argument("--reference", metavar="FILE.rttm", help="who really spoke when: score the counts against it")
+    parser.add_argument("--reference", metavar="FILE.rttm", help="who really spoke when: scores the counts against it")
     parser.add_argument("--plot", metavar="FILE.png", help="draw waveform, spectrogram and count over time")
     return parser
 
@@ -91,7 +91,7 @@ def _show(
 
     score = [] if reference is None else reference.score(prediction, alone).lines()
     if arguments.plot:
-        prediction.plot(arguments.plot)
+        prediction.plot(arguments.plot, None if reference is None else reference.turns_of(prediction, alone))
     if arguments.format == "text":
         width = shutil.get_terminal_size().columns
         drawn = timeline.timeline(prediction, width, sys.stdout.encoding)

@@ -8,24 +8,33 @@ from matplotlib.figure import Figure
 
 from speaker_count import files
 from speaker_count.errors import UserError, printable
+from speaker_count.inference.scoring import true_counts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from speaker_count.inference.prediction import Prediction
+    from speaker_count.inference.scoring import Turns
 
-BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#8c959f"  # of Okabe and Ito, which colour-blind readers can distinguish
+# of Okabe and Ito, which colour-blind readers can distinguish; and two greys
+BLUE, ORANGE, GREY, DARK = "#0072B2", "#E69F00", "#8c959f", "#24292f"
 DECIBELS = 70  # that the spectrogram shows below its loudest
 
 
-def figure(prediction: "Prediction") -> Figure:
-    """The figure of a prediction, of three parts over one axis of time."""
+def figure(prediction: "Prediction", turns: "Turns | None" = None) -> Figure:
+    """The figure of a prediction, of three parts over one axis of time.
+
+    Args:
+        turns: as of `Prediction.plot`.
+    """
     drawn = Figure(figsize=(9, 5.4), layout="constrained")
     waveform, spectrogram, count = drawn.subplots(3, 1, sharex=True, height_ratios=(2, 3, 3))
     if prediction.overview is not None:
         _draw_waveform(waveform, prediction)
         _draw_spectrogram(spectrogram, prediction)
     _draw_count(count, prediction)
+    if turns is not None:
+        _draw_truth(count, turns, prediction.duration)
     count.set_xlim(0, prediction.duration)
     name = "" if prediction.file is None else printable(Path(prediction.file).name) + ": "
     title = f"{name}at most {prediction.most} at once, overlap in {prediction.overlap:.0%} of the speech"
@@ -78,7 +87,7 @@ def _draw_spectrogram(axes: "Axes", prediction: "Prediction") -> None:
 def _draw_count(axes: "Axes", prediction: "Prediction") -> None:
     edges, counts = prediction.edges, prediction.counts
     confidence = prediction.probabilities.max(axis=1)
-    axes.stairs(counts, edges, color=BLUE, linewidth=1.8, baseline=None)
+    axes.stairs(counts, edges, color=BLUE, linewidth=1.8, baseline=None, label="counted")
     axes.set_yticks(prediction.classes)
     axes.set_ylim(-0.3, max(prediction.classes) + 0.3)
     axes.set_ylabel("speakers", color=BLUE)
@@ -89,3 +98,11 @@ def _draw_count(axes: "Axes", prediction: "Prediction") -> None:
     beside.set_ylim(0, 1.05)
     beside.set_ylabel("confidence", color=ORANGE)
     beside.spines["top"].set_visible(False)
+
+
+def _draw_truth(axes: "Axes", turns: "Turns", duration: float) -> None:
+    changes, counts = true_counts(turns)
+    edges = np.concatenate([[0], changes, [duration]]).clip(0, duration)
+    axes.stairs(counts, edges, color=DARK, linewidth=1, linestyle=(0, (2, 1)), baseline=None, label="reference")
+    axes.set_ylim(-0.3, max(axes.get_ylim()[1], counts.max() + 0.3))
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 1.22), ncols=2, fontsize=8, frameon=False)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from speaker_count.inference.scoring import Turns
+
 
 class Stretch(NamedTuple):
     """A part of a recording with one count: its beginning and end, in seconds, and the number of speakers."""
@@ -114,11 +116,12 @@ class Prediction:
         columns = {f"p_{count}": self.probabilities[:, place] for place, count in enumerate(self.classes)}
         return pd.DataFrame({"time": self.times, "count": self.counts, **columns})
 
-    def plot(self, path: str | Path | None = None) -> "Figure":
+    def plot(self, path: str | Path | None = None, turns: "Turns | None" = None) -> "Figure":
         """Draw the waveform, its spectrogram, and the count over time with its confidence.
 
         Args:
             path: where the figure is written, as its ending says (`.png`, `.svg`, `.pdf`); None: nowhere.
+            turns: who really spoke when, by speaker, in seconds, which is drawn beside it; None: nobody knows.
 
         Returns:
             The figure, of matplotlib.
@@ -129,7 +132,7 @@ class Prediction:
         with needed_by("plot()", "plot"):
             from speaker_count.inference import drawing
 
-        figure = drawing.figure(self)
+        figure = drawing.figure(self, turns)
         if path is not None:
             drawing.write(figure, Path(path))
         return figure

@@ -1,6 +1,7 @@
 """A prediction against who really spoke when, as an RTTM file says it."""
 
 import math
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from speaker_count.inference.formats import recording_id
 from speaker_count.inference.prediction import Prediction
 
 MOST_BYTES = 2**26  # of an RTTM file
+WIDTH = 79  # of the lines that are printed
 AUDIO_FIELDS = 8  # of a line, at least: type, file, channel, begin, duration, two unused ones, speaker
 
 Turns = dict[str, list[tuple[float, float]]]  # by speaker: begin and end of each turn, in seconds
@@ -79,9 +81,9 @@ class Score:
             f"{count}: {predicted - true:+.2f} (of {true:.2f})" for count, (true, predicted) in self.minutes().items()
         )
         return [
-            f"  against the reference: right {self.accuracy:.1%} of the time (always {constant}: {share:.1%}), "
-            f"too many {self.over:.1%}, too few {self.under:.1%}",
-            f"  mean absolute error {self.mae:.3f}; error of the minutes at each count: {minutes}",
+            f"  against the reference: right {self.accuracy:.1%} of the time (always {constant}: {share:.1%})",
+            f"  too many {self.over:.1%}, too few {self.under:.1%}, mean absolute error {self.mae:.3f}",
+            *textwrap.wrap(f"  error of the minutes at {minutes}", WIDTH, subsequent_indent="    "),
         ]
 
 
@@ -122,8 +124,8 @@ class Reference:
             raise UserError(f"{self.path}, line {number}: it is no line of an RTTM file") from error
         self.turns.setdefault(fields[1], {}).setdefault(fields[7], []).append((begin, begin + duration))
 
-    def score(self, prediction: Prediction, alone: bool = True) -> Score:
-        """Compare a prediction with the turns of its recording, which RTTM calls as its file, without the ending.
+    def turns_of(self, prediction: Prediction, alone: bool = True) -> Turns:
+        """The turns of a prediction's recording, which RTTM calls as its file, without the ending.
 
         Args:
             alone: this is the only prediction, so that a reference of one recording is its own, whatever its name.
@@ -135,7 +137,11 @@ class Reference:
         turns = next(iter(self.turns.values())) if alone and len(self.turns) == 1 else self.turns.get(name)
         if turns is None:
             raise UserError(f"{self.path} has no recording {name}; it has {', '.join(sorted(self.turns)[:5])}")
-        begins, counts = true_counts(turns)
+        return turns
+
+    def score(self, prediction: Prediction, alone: bool = True) -> Score:
+        """Compare a prediction with `turns_of` its recording; arguments and errors as there."""
+        begins, counts = true_counts(self.turns_of(prediction, alone))
         cuts = np.unique(np.concatenate([prediction.edges, begins[(begins > 0) & (begins < prediction.duration)]]))
         middles = (cuts[1:] + cuts[:-1]) / 2
         true = counts[np.searchsorted(begins, middles, side="right")]

@@ -124,3 +124,12 @@ def test_a_picture_is_written_whole_and_its_size_does_not_follow_the_recording(p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.png", "x.svg"]
     with pytest.raises(UserError, match="the name of a picture ends with"):
         prediction.plot(tmp_path / "x.txt")
+
+
+def test_who_really_spoke_is_drawn_beside_the_count(predictor, conversation):
+    figure = predictor.predict(conversation.path).plot(turns={"anna": [(3, 12)], "bert": [(8, 16)]})
+    count = figure.axes[2]
+    (drawn,) = (each for each in count.patches if each.get_label() == "reference")
+    assert drawn.get_data().values.tolist() == [0, 1, 2, 1, 0]
+    assert drawn.get_data().edges.tolist() == [0, 3, 8, 12, 16, 28]
+    assert [text.get_text() for text in count.get_legend().get_texts()] == ["counted", "reference"]
