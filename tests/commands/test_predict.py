@@ -87,7 +87,6 @@ def test_the_reference_scores_and_the_plot_is_a_file(verb, sound, tmp_path):
     code, out, err = verb("predict", "x.wav", "--reference", "x.rttm", "--plot", "x.png")
     assert (code, err) == (0, "")
     assert "against the reference: right " in out
-    assert max(map(len, out.splitlines())) < 80
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
