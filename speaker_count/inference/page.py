@@ -1,5 +1,8 @@
 """A web page that counts in the browser, as a folder of static files: page, net, and onnxruntime for browsers."""
 
+import base64
+import hashlib
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ POLICY = "; ".join(
         "worker-src 'self' blob:",
         "style-src 'self'",
         "img-src data:",
+        "media-src blob:",  # asks how long a file is
         "base-uri 'none'",
         "form-action 'none'",
     )
@@ -34,10 +38,12 @@ COPIED = (
     "style.css",
     "texts.js",
     "track.js",
+    "view.js",
     "worker.js",
     *RUNTIME,
 )
-NAMES = (*COPIED, "index.html", "net.json", "net.onnx")
+KEPT = (*COPIED, "index.html", "net.json", "net.onnx")
+NAMES = (*KEPT, "offline.js")
 
 
 def write(folder: Path, model: str | Path | bytes | None = None) -> int:
@@ -65,7 +71,8 @@ def write(folder: Path, model: str | Path | bytes | None = None) -> int:
     _copy(model, folder / "net.onnx")
     files.write_json(folder / "net.json", settings(net))
     html = (SOURCE / "index.html").read_text(encoding="utf-8")
-    files.write_text(folder / "index.html", html.replace("{{policy}}", POLICY))  # last: what it names is there
+    files.write_text(folder / "index.html", html.replace("{{policy}}", POLICY))  # what it names is there
+    files.write_text(folder / "offline.js", _offline(folder))
     return sum((folder / name).stat().st_size for name in NAMES)
 
 
@@ -80,6 +87,15 @@ def settings(net: Described) -> dict[str, Any]:
         "silence": 10 ** (SILENCE_DB / 20),
         "identity": net.identity,
     }
+
+
+def _offline(folder: Path) -> str:
+    """The script that keeps the page's files, which it names with their hashes."""
+    digests = {name: hashlib.sha256((folder / name).read_bytes()).digest() for name in KEPT}
+    hashes = {name: f"sha256-{base64.b64encode(digest).decode()}" for name, digest in digests.items()}
+    version = hashlib.sha256(b"".join(digests.values())).hexdigest()[:12]
+    script = (SOURCE / "offline.js").read_text(encoding="utf-8")
+    return script.replace("{{files}}", json.dumps(hashes, indent=2)).replace("{{version}}", version)
 
 
 def _check_free(folder: Path) -> None:

@@ -1,19 +1,18 @@
 // The page: a file or the microphone in, pictures, tables and words out. All counting is done by worker.js.
 
-import { draw, shown } from "./drawing.js";
-import { decoded, listen, Mistake } from "./sound.js";
-import { preferred, text } from "./texts.js";
+import { blocks, decoded, listen, Mistake } from "./sound.js";
 import { Track } from "./track.js";
+import * as view from "./view.js";
 
 const SAID_SECONDS = 3; // between two counts that a screen reader is told of
-const element = (id) => document.getElementById(id);
-const canvases = { waveform: element("waveform"), counts: element("counts"), confidence: element("confidence") };
+const DRAWN_EVERY = matchMedia("(prefers-reduced-motion: reduce)").matches ? 1000 : 100; // ms
+const { element, tell } = view;
 
-let language = preferred();
-let status = ["loading", {}];
 let settings = null;
 let track = null;
-let id = 0;
+let id = 0; // of what is counted; an answer with another one is late
+let isCounting = false; // in a file
+let taken = null; // called when the worker has counted in what it was sent of a file
 let close = null; // closes the microphone while it is open
 let isOpening = false;
 let saidAt = 0;
@@ -23,164 +22,135 @@ let isDrawn = true;
 const script = `import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`;
 const worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })), { type: "module" });
 
-const say = (key, values) => text(language, key, values);
-const number = (value, digits = 1) =>
-  value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
-const percent = (value) => value.toLocaleString(language, { style: "percent", maximumFractionDigits: 1 });
-
-function named(count) {
-  return count === 0 ? say("nobody") : count === 1 ? say("one") : say("many", { count });
+function send(samples = new Float32Array(0), last = false) {
+  worker.postMessage({ id, samples, last }, [samples.buffer]);
 }
 
-/** Show a text, which a screen reader reads; its values are made when it is shown, in the language of then. */
-function tell(key, values = () => ({})) {
-  status = [key, values];
-  const words = say(key, typeof values === "function" ? values() : values);
-  if (element("status").textContent !== words) element("status").textContent = words;
-}
-
-function translate() {
-  document.documentElement.lang = language;
-  document.title = say("title");
-  element("language").value = language;
-  for (const each of document.querySelectorAll("[data-text]")) each.textContent = say(each.dataset.text);
-  element("microphone").textContent = say(close ? "stop" : "listen");
-  for (const [name, canvas] of Object.entries(canvases)) {
-    canvas.setAttribute("aria-label", say("picture", { title: say(name) }));
-  }
-  tell(...status);
-  if (track) {
-    show();
-    fillStretches();
-  }
-}
-
-function row(cells) {
-  const made = document.createElement("tr");
-  cells.forEach((cell, place) => {
-    const each = document.createElement(place ? "td" : "th");
-    if (!place) each.scope = "row";
-    each.textContent = cell;
-    made.append(each);
-  });
-  return made;
-}
-
-function clock(seconds) {
-  const whole = Math.round(seconds);
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
-}
-
-/** Draw what is there, and the table of seconds. */
 function show() {
-  element("results").hidden = false;
-  element("results-title").textContent = track.live ? say("microphone") : track.name;
-  draw(track, canvases);
-  const [from, span] = shown(track);
-  [...element("axis").children].forEach((each, place) => (each.textContent = clock(from + (span * place) / 2)));
-  const seconds = track.seconds();
-  const all = [...seconds.values()].reduce((sum, value) => sum + value, 0) || 1;
-  const rows = [...seconds].map(([count, value]) => row([named(count), number(value), percent(value / all)]));
-  element("summary").tBodies[0].replaceChildren(...rows);
-  const latest = track.live && close && track.counts.length ? track.counts[track.counts.length - 1] : null;
-  element("now").textContent = latest === null ? "" : named(latest);
-}
-
-function fillStretches() {
-  const rows = track.stretches().map((each) =>
-    row([number(each.begin, 2), number(each.end, 2), each.speakers, percent(each.confidence)]),
-  );
-  element("stretches").tBodies[0].replaceChildren(...rows);
+  view.show(track);
+  if (isCounting) element("progress").value = track.begin(track.counts.length) / track.total;
+  view.write("now", close && track.counts.length ? view.named(track.counts[track.counts.length - 1]) : "");
 }
 
 function showSoon() {
   if (!isDrawn) return;
   isDrawn = false;
-  requestAnimationFrame(() => {
+  setTimeout(() => {
     isDrawn = true;
     if (track) show();
-  });
+  }, DRAWN_EVERY);
+}
+
+function setCounting(value) {
+  if (!value && document.activeElement === element("cancel")) element("file").focus(); // the button goes
+  isCounting = value;
+  element("going").hidden = !value;
+}
+
+function clear() {
+  track = null;
+  view.clear();
+}
+
+/** End what is going on, late answers too; gives the number of what comes next. */
+function next() {
+  stop();
+  setCounting(false);
+  taken = null;
+  id += 1;
+  send();
+  return id;
 }
 
 function finish() {
+  setCounting(false);
+  track.isWhole = !track.live;
   show();
-  fillStretches();
-  const counted = track;
-  tell("done", () => {
-    const { most, overlap } = counted.totals();
-    const name = counted.live ? say("microphone") : counted.name;
-    return { name, duration: number(counted.duration), most, overlap: percent(overlap) };
-  });
+  view.showWhole(track);
 }
 
-function fail(error) {
-  if (error instanceof Mistake) tell(error.key);
-  else tell("failed", { reason: error.message ?? error });
-}
-
-/** Begin with another recording; what was counted before ends. */
-function begin(name, live) {
-  track = new Track(name, settings, live);
-  element("stretches").tBodies[0].replaceChildren();
+function fail(error, name) {
+  if (!(error instanceof Mistake)) tell("failed", { reason: error.message ?? error });
+  else tell(error.key, { name, window: settings.clip_samples / settings.sample_rate });
 }
 
 async function countFile(file) {
   if (!settings) return;
-  stop();
-  id += 1;
-  const own = id;
+  const own = next();
+  clear();
+  setCounting(true);
+  element("progress").removeAttribute("value");
   tell("decoding", { name: file.name });
   try {
-    const samples = await decoded(file, settings);
+    const buffer = await decoded(file, settings);
     if (id !== own) return; // another one was chosen meanwhile
-    begin(file.name, false);
-    track.hear(samples);
-    show();
+    track = new Track(file.name, settings, buffer.duration);
     tell("counting", { name: file.name });
-    worker.postMessage({ id, samples, last: true }, [samples.buffer]);
+    for (const samples of blocks(buffer)) {
+      track.hear(samples);
+      send(samples);
+      await new Promise((resolve) => (taken = resolve));
+      if (id !== own) return;
+    }
+    send(undefined, true);
   } catch (error) {
-    if (id === own) fail(error);
+    if (id !== own) return;
+    next();
+    clear();
+    fail(error, file.name);
   }
 }
 
+/** Close the microphone, if it is open. */
 function stop() {
   if (!close) return;
   close();
   close = null;
-  element("microphone").setAttribute("aria-pressed", "false");
-  element("microphone").textContent = say("listen");
+  view.relabel("microphone", "listen");
+  element("microphone").ariaPressed = "false";
+  view.write("said", "");
 }
 
 /** Close the microphone, and count what is still on its way. */
 function end() {
   stop();
-  worker.postMessage({ id, samples: new Float32Array(0), last: true });
+  send(undefined, true);
+}
+
+function cancel() {
+  if (close) end();
+  if (!isCounting) return;
+  next();
+  clear();
+  tell("cancelled");
 }
 
 async function toggleMicrophone() {
   if (close) return end();
   if (isOpening) return; // a button that were disabled meanwhile would lose the keyboard
   isOpening = true;
-  id += 1;
-  const own = id;
+  const own = next();
+  const isOurs = () => id === own && close;
   const heard = (samples) => {
-    if (id !== own || !close) return;
+    if (!isOurs()) return;
     track.hear(samples);
-    worker.postMessage({ id, samples, last: false });
+    send(samples);
     showSoon();
   };
+  const lost = () => {
+    if (!isOurs()) return;
+    next();
+    finish();
+    tell("lost");
+  };
   try {
-    const closing = await listen(settings, heard, () => {
-      if (id !== own || !close) return;
-      stop();
-      fillStretches();
-      tell("lost");
-    });
+    const closing = await listen(settings, heard, lost);
     if (id !== own) return closing(); // a file was chosen meanwhile
-    begin("", true);
+    clear();
+    track = new Track("", settings);
     close = closing;
-    element("microphone").setAttribute("aria-pressed", "true");
-    element("microphone").textContent = say("stop");
+    view.relabel("microphone", "stop");
+    element("microphone").ariaPressed = "true";
     tell("listening");
   } catch (error) {
     if (id === own) fail(error);
@@ -189,23 +159,32 @@ async function toggleMicrophone() {
   }
 }
 
+/** Tell a screen reader the count at the microphone, now and then. */
+function sayCount() {
+  if (!close || performance.now() - saidAt < 1000 * SAID_SECONDS) return;
+  saidAt = performance.now();
+  view.write("said", view.named(track.counts[track.counts.length - 1]));
+}
+
 worker.onmessage = ({ data }) => {
   if (data.kind === "ready") {
     settings = data.settings;
     element("file").disabled = element("microphone").disabled = false;
     tell("ready");
+    navigator.serviceWorker?.register("offline.js").catch(() => {}); // without one the page works as long as it is open
   } else if (data.kind === "failed" && (data.id === undefined || data.id === id)) {
-    stop();
+    next();
     fail(data.reason);
-  } else if (data.id === id && data.kind === "windows") {
+  } else if (data.id !== id) return;
+  else if (data.kind === "taken") taken?.();
+  else if (data.kind === "windows") {
     track.take(data);
     showSoon();
-    const count = track.counts[track.counts.length - 1];
-    if (track.live && close && performance.now() - saidAt > 1000 * SAID_SECONDS) {
-      saidAt = performance.now();
-      tell(count === 0 ? "nobody" : count === 1 ? "one" : "many", { count });
-    }
-  } else if (data.id === id && data.kind === "done") finish();
+    sayCount();
+  } else if (data.kind === "done") {
+    finish();
+    view.tellResult(track);
+  }
 };
 worker.onerror = (event) => fail(event.message || "worker.js");
 
@@ -214,10 +193,14 @@ element("file").addEventListener("change", ({ target }) => {
   target.value = ""; // the same file can be chosen again
 });
 element("microphone").addEventListener("click", toggleMicrophone);
+element("cancel").addEventListener("click", cancel);
+element("save").addEventListener("click", () => view.save(track));
 element("language").addEventListener("change", ({ target }) => {
-  language = target.value;
-  translate();
+  view.translate(target.value);
+  if (track) show();
+  if (!element("save").hidden) view.showWhole(track);
 });
+addEventListener("keydown", ({ key }) => key === "Escape" && cancel());
 addEventListener("dragover", (event) => {
   event.preventDefault();
   element("drop").classList.add("over");
@@ -226,8 +209,11 @@ addEventListener("dragleave", () => element("drop").classList.remove("over"));
 addEventListener("drop", (event) => {
   event.preventDefault(); // elsewhere on the page, too: the browser would open the file instead of the page
   element("drop").classList.remove("over");
-  if (event.dataTransfer.files.length) countFile(event.dataTransfer.files[0]);
+  const { files, items } = event.dataTransfer;
+  if (files.length > 1) fail(new Mistake("several"));
+  else if (items[0]?.webkitGetAsEntry()?.isDirectory) fail(new Mistake("folder"), files[0].name);
+  else if (files.length) countFile(files[0]);
 });
 addEventListener("resize", () => track && showSoon());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => track && showSoon());
-translate();
+view.translate();

@@ -1,7 +1,12 @@
 // Sound from a file or a microphone, as one channel at the net's sample rate.
 
-export const MOST_BYTES = 200e6; // of a file; the browser decodes it as a whole
-export const MOST_SECONDS = 3600;
+// The browser decodes a file as a whole: 1.3 GB for an hour of stereo at 44.1 kHz.
+const MOST_BYTES = 200e6;
+const MOST_SECONDS = 3660; // an hour, and what an encoder adds
+const MOST_BYTES_OF_UNKNOWN_LENGTH = 30e6; // an hour at 64 kbit/s
+const BLOCK_SECONDS = 10;
+const LOUDEST = 1e6; // against full scale, as `audio.py` has it; some programs write whole numbers as floats
+const PATIENCE = 5000; // ms that the browser may take to find a file's length
 
 /** An error whose `key` names a text of texts.js. */
 export class Mistake extends Error {
@@ -11,10 +16,30 @@ export class Mistake extends Error {
   }
 }
 
-/** The samples of a file, `Float32Array`. */
+/** The length that a file claims, in seconds; NaN or infinite where the browser does not know it. */
+async function claimedSeconds(file) {
+  const audio = new Audio();
+  const url = URL.createObjectURL(file);
+  await new Promise((resolve) => {
+    audio.onloadedmetadata = audio.onerror = resolve;
+    setTimeout(resolve, PATIENCE);
+    audio.preload = "metadata";
+    audio.src = url;
+  });
+  const { duration } = audio;
+  audio.removeAttribute("src");
+  URL.revokeObjectURL(url);
+  return duration;
+}
+
+/** A file as an `AudioBuffer` at the net's sample rate. */
 export async function decoded(file, settings) {
   if (file.size > MOST_BYTES) throw new Mistake("tooLarge");
   if (!file.size) throw new Mistake("empty");
+  const claimed = await claimedSeconds(file); // before what would not fit is decoded
+  if (Number.isFinite(claimed) ? claimed > MOST_SECONDS : file.size > MOST_BYTES_OF_UNKNOWN_LENGTH) {
+    throw new Mistake("tooLong");
+  }
   let buffer;
   try {
     // a context of one sample: it only decodes, and resamples to its rate
@@ -24,12 +49,21 @@ export async function decoded(file, settings) {
   }
   if (buffer.duration > MOST_SECONDS) throw new Mistake("tooLong");
   if (buffer.length < settings.clip_samples) throw new Mistake("tooShort");
-  const mono = new Float32Array(buffer.length);
-  for (let channel = 0; channel < buffer.numberOfChannels; channel++) {
-    buffer.getChannelData(channel).forEach((sample, place) => (mono[place] += sample / buffer.numberOfChannels));
+  return buffer;
+}
+
+/** The mean of a buffer's channels, a `Float32Array` for each ten seconds. */
+export function* blocks(buffer) {
+  const channels = Array.from({ length: buffer.numberOfChannels }, (_, channel) => buffer.getChannelData(channel));
+  const most = BLOCK_SECONDS * buffer.sampleRate;
+  for (let start = 0; start < buffer.length; start += most) {
+    const mono = new Float32Array(Math.min(most, buffer.length - start));
+    for (const channel of channels) {
+      for (let place = 0; place < mono.length; place++) mono[place] += channel[start + place] / channels.length;
+    }
+    if (!mono.every((sample) => Math.abs(sample) < LOUDEST)) throw new Mistake("noNumbers");
+    yield mono;
   }
-  if (!mono.every(Number.isFinite)) throw new Mistake("noNumbers");
-  return mono;
 }
 
 /**

@@ -1,10 +1,15 @@
-// The counts of one recording, or of the microphone, as the page shows them.
+// The counts of one recording, or of the microphone, as the page shows and saves them.
 
 const COLUMN_SECONDS = 0.02;
+const FORMULA = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/; // a spreadsheet computes a text that begins so
 
 export class Track {
-  constructor(name, settings, live) {
-    Object.assign(this, { name, settings, live, duration: 0, counts: [], confidence: [] });
+  /** @param total  the length of a recording, in seconds; undefined: it is the microphone, which goes on */
+  constructor(name, settings, total) {
+    Object.assign(this, { name, settings, total, live: total === undefined, isWhole: false });
+    this.duration = 0; // heard so far, in seconds
+    this.counts = []; // of each window
+    this.probabilities = []; // of each window, an array
     this.classes = settings.counts[0] > 0 ? [0, ...settings.counts] : settings.counts;
     this.peaks = []; // the greatest size of a sample in each column
     this.columnSamples = Math.round(COLUMN_SECONDS * settings.sample_rate);
@@ -26,29 +31,46 @@ export class Track {
   take({ first, counts, probabilities }) {
     counts.forEach((count, each) => {
       this.counts[first + each] = count;
-      this.confidence[first + each] = probabilities[each][this.classes.indexOf(count)];
+      this.probabilities[first + each] = probabilities[each];
     });
+  }
+
+  /** The probability of a window's count. */
+  confidence(place) {
+    return this.probabilities[place][this.classes.indexOf(this.counts[place])];
+  }
+
+  /** The centre of a window, in seconds. */
+  time(place) {
+    return (place * this.settings.hop_samples + this.settings.clip_samples / 2) / this.settings.sample_rate;
   }
 
   /** Where a window's count begins to hold, in seconds: halfway between two centres, and at the recording's ends. */
   begin(place) {
-    const { sample_rate: rate, clip_samples: length, hop_samples: hop } = this.settings;
     if (place === 0) return 0;
-    if (place < this.counts.length) return (length / 2 + (place - 0.5) * hop) / rate;
-    return this.live ? Math.min(this.duration, (length / 2 + (place - 0.5) * hop) / rate) : this.duration;
+    if (place === this.counts.length && this.isWhole) return this.duration;
+    return Math.min(this.duration, this.time(place - 0.5));
+  }
+
+  /** The window whose count holds at a time. */
+  at(seconds) {
+    const { sample_rate: rate, clip_samples: length, hop_samples: hop } = this.settings;
+    const place = Math.floor((seconds * rate - length / 2) / hop + 0.5);
+    return Math.max(0, Math.min(place, this.counts.length - 1));
   }
 
   /** The recording as parts with one count each. */
   stretches() {
     const found = [];
     let start = 0;
-    for (let place = 1; place <= this.counts.length; place++) {
-      if (place < this.counts.length && this.counts[place] === this.counts[start]) continue;
-      const sum = this.confidence.slice(start, place).reduce((total, value) => total + value, 0);
-      const confidence = sum / (place - start);
-      found.push({ begin: this.begin(start), end: this.begin(place), speakers: this.counts[start], confidence });
-      start = place;
-    }
+    let sum = 0;
+    this.counts.forEach((speakers, place) => {
+      sum += this.confidence(place);
+      if (this.counts[place + 1] === speakers) return;
+      const confidence = sum / (place + 1 - start);
+      found.push({ begin: this.begin(start), end: this.begin(place + 1), speakers, confidence });
+      [start, sum] = [place + 1, 0];
+    });
     return found;
   }
 
@@ -65,5 +87,15 @@ export class Track {
     const from = (least) => seconds.reduce((sum, [count, value]) => sum + (count >= least ? value : 0), 0);
     const most = this.counts.reduce((highest, count) => Math.max(highest, count), 0);
     return { most, overlap: from(1) ? from(2) / from(1) : 0 };
+  }
+
+  /** A table for other programs, as `predict --format csv` writes it. */
+  csv() {
+    const safe = FORMULA.test(this.name) ? `'${this.name}` : this.name;
+    const name = /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+    const rows = this.counts.map((count, place) =>
+      [name, this.time(place).toFixed(3), count, ...this.probabilities[place].map((value) => value.toFixed(4))].join(),
+    );
+    return [["file", "time", "count", ...this.classes.map((count) => `p_${count}`)].join(), ...rows, ""].join("\n");
   }
 }

@@ -1,5 +1,6 @@
 // Loads the net and counts, away from the page, which stays responsive. Messages in: {id, samples, last}; a new id ends
-// what an older one began. Messages out: {kind: "ready" | "windows" | "done" | "failed", id, ...}.
+// what an older one began. Messages out: {kind: "ready" | "windows" | "taken" | "done" | "failed", id, ...}; "taken"
+// asks for more samples.
 
 import * as ort from "./ort/ort.wasm.bundle.min.mjs";
 import { Counter } from "./counting.js";
@@ -37,7 +38,7 @@ async function count({ id, samples, last }) {
     postMessage({ kind: "windows", id, ...windows });
     await new Promise((resolve) => setTimeout(resolve)); // a message with a newer id is read meanwhile
   }
-  if (last) postMessage({ kind: "done", id });
+  postMessage({ kind: last ? "done" : "taken", id });
 }
 
 addEventListener("message", ({ data }) => {
