@@ -19,7 +19,8 @@ let saidAt = 0;
 let isDrawn = true;
 
 // a blob's worker has the policy of its page; one with an address of its own would have none, and could connect anywhere
-const script = `import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`;
+const address = JSON.stringify(new URL("worker.js", import.meta.url).href);
+const script = `import(${address}).catch((error) => postMessage({ kind: "failed", reason: String(error) }));`;
 const worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })), { type: "module" });
 
 function send(samples = new Float32Array(0), last = false) {
@@ -130,6 +131,7 @@ async function toggleMicrophone() {
   if (isOpening) return; // a button that were disabled meanwhile would lose the keyboard
   isOpening = true;
   const own = next();
+  tell("opening");
   const isOurs = () => id === own && close;
   const heard = (samples) => {
     if (!isOurs()) return;
@@ -198,7 +200,7 @@ element("save").addEventListener("click", () => view.save(track));
 element("language").addEventListener("change", ({ target }) => {
   view.translate(target.value);
   if (track) show();
-  if (!element("save").hidden) view.showWhole(track);
+  if (!element("whole").hidden) view.showWhole(track);
 });
 addEventListener("keydown", ({ key }) => key === "Escape" && cancel());
 addEventListener("dragover", (event) => {

@@ -6,7 +6,7 @@ const MOST_SECONDS = 3660; // an hour, and what an encoder adds
 const MOST_BYTES_OF_UNKNOWN_LENGTH = 30e6; // an hour at 64 kbit/s
 const BLOCK_SECONDS = 10;
 const LOUDEST = 1e6; // against full scale, as `audio.py` has it; some programs write whole numbers as floats
-const PATIENCE = 5000; // ms that the browser may take to find a file's length
+const PATIENCE = 5000; // ms that a browser may take to find a file's length, or to start sound
 
 /** An error whose `key` names a text of texts.js. */
 export class Mistake extends Error {
@@ -91,7 +91,8 @@ export async function listen(settings, heard, ended) {
     const node = new AudioWorkletNode(context, "microphone", { numberOfOutputs: 0 });
     node.port.onmessage = ({ data }) => heard(data);
     context.createMediaStreamSource(stream).connect(node);
-    await context.resume();
+    // without a sound card some browsers never start it
+    await Promise.race([context.resume(), new Promise((_, reject) => setTimeout(reject, PATIENCE))]);
   } catch {
     close();
     throw new Mistake("noRate");

@@ -91,12 +91,11 @@ export function showWhole(track) {
     row([number(each.begin, 2), number(each.end, 2), each.speakers, percent(each.confidence)]),
   );
   element("stretches").tBodies[0].replaceChildren(...rows);
-  element("save").hidden = !rows.length;
+  element("whole").hidden = !rows.length;
 }
 
 export function clear() {
-  element("results").hidden = element("save").hidden = true;
-  element("stretches").tBodies[0].replaceChildren();
+  element("results").hidden = element("whole").hidden = true;
 }
 
 export function save(track) {
