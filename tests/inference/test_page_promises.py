@@ -39,14 +39,18 @@ def wait_until(condition) -> None:
 def test_nothing_but_its_own_folder_can_be_reached_from_page_or_worker_on_any_server(chromium, folder):
     reached = []
 
-    class Other(Quiet):
+    class Other(http.server.SimpleHTTPRequestHandler):
         def do_GET(self):
             reached.append(self.path)
             self.send_response(200)
             self.send_header("Access-Control-Allow-Origin", "*")
             self.end_headers()
 
-        do_POST = do_GET
+        def do_POST(self):
+            self.do_GET()
+
+        def log_message(self, *_):
+            pass
 
     other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other)
     plain = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
