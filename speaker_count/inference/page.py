@@ -9,6 +9,7 @@ from typing import Any
 
 from speaker_count import files
 from speaker_count.errors import UserError
+from speaker_count.inference.audio import LOUDEST
 from speaker_count.inference.predictor import HOP, SILENCE_DB, SMOOTH
 from speaker_count.inference.session import Described, Session, packaged
 
@@ -65,8 +66,8 @@ def write(folder: Path, model: str | Path | bytes | None = None) -> int:
     model = packaged() if model is None else model
     net = Session(model, threads=1).described  # what is no net is refused here
     files.check_writable(folder, "name another folder")
-    files.make_own(folder / "ort")
     for name in COPIED:
+        files.make_own((folder / name).parent)
         _copy(SOURCE / name, folder / name)
     _copy(model, folder / "net.onnx")
     files.write_json(folder / "net.json", settings(net))
@@ -85,6 +86,7 @@ def settings(net: Described) -> dict[str, Any]:
         "hop_samples": min(round(HOP * net.sample_rate), net.clip_samples),
         "smooth_seconds": SMOOTH,
         "silence": 10 ** (SILENCE_DB / 20),
+        "loudest": LOUDEST,
         "identity": net.identity,
     }
 
@@ -102,7 +104,9 @@ def _check_free(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: name a folder")
     own = {Path(name).parts[0] for name in NAMES}
-    others = sorted(path.name for path in folder.iterdir() if path.name not in own) if folder.is_dir() else []
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    # somebody's own page may have files of the same names; what is copied first is in every folder of ours
+    others = sorted(found if COPIED[0] not in found else found - own)
     if others:
         raise UserError(f"{folder} holds other files ({others[0]}): name a new folder, or an older page's")
 

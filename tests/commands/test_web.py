@@ -46,6 +46,8 @@ def test_it_writes_a_static_folder_of_less_than_20_mb_that_names_no_other_place(
     [
         (("full",), "full holds other files (mine.txt)"),
         (("full/mine.txt",), "is a file"),
+        (("site",), "site holds other files (index.html)"),
+        (("full/mine.txt/out",), "cannot write to full/mine.txt/out: Not a directory"),
         (("out", "--weights", "full/mine.txt"), "is no net to count with"),
         (("out", "--run", "full"), "there is neither a finished run nor full/full.onnx"),
         (("out", "--serve", "--port", "99999"), "port 99999 cannot be used"),
@@ -54,11 +56,14 @@ def test_it_writes_a_static_folder_of_less_than_20_mb_that_names_no_other_place(
 def test_a_mistake_is_one_line_and_nothing_is_written(verb, tmp_path, words, says):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("kept")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("kept")
     code, out, err = verb("web", *words)
     assert (code, out) == (2, "")
     assert says in err
     assert err.count("\n") == 1
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "mine.txt"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "index.html", "mine.txt", "site"]
+    assert (tmp_path / "site" / "index.html").read_text() == "kept"
 
 
 def test_a_port_in_use_is_one_line(verb, tmp_path):

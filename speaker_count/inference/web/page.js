@@ -87,7 +87,7 @@ async function countFile(file) {
     if (id !== own) return; // another one was chosen meanwhile
     track = new Track(file.name, settings, buffer.duration);
     tell("counting", { name: file.name });
-    for (const samples of blocks(buffer)) {
+    for (const samples of blocks(buffer, settings)) {
       track.hear(samples);
       send(samples);
       await new Promise((resolve) => (taken = resolve));

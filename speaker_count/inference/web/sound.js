@@ -5,7 +5,6 @@ const MOST_BYTES = 200e6;
 const MOST_SECONDS = 3660; // an hour, and what an encoder adds
 const MOST_BYTES_OF_UNKNOWN_LENGTH = 30e6; // an hour at 64 kbit/s
 const BLOCK_SECONDS = 10;
-const LOUDEST = 1e6; // against full scale, as `audio.py` has it; some programs write whole numbers as floats
 const PATIENCE = 5000; // ms that a browser may take to find a file's length, or to start sound
 
 /** An error whose `key` names a text of texts.js. */
@@ -53,7 +52,7 @@ export async function decoded(file, settings) {
 }
 
 /** The mean of a buffer's channels, a `Float32Array` for each ten seconds. */
-export function* blocks(buffer) {
+export function* blocks(buffer, settings) {
   const channels = Array.from({ length: buffer.numberOfChannels }, (_, channel) => buffer.getChannelData(channel));
   const most = BLOCK_SECONDS * buffer.sampleRate;
   for (let start = 0; start < buffer.length; start += most) {
@@ -61,7 +60,7 @@ export function* blocks(buffer) {
     for (const channel of channels) {
       for (let place = 0; place < mono.length; place++) mono[place] += channel[start + place] / channels.length;
     }
-    if (!mono.every((sample) => Math.abs(sample) < LOUDEST)) throw new Mistake("noNumbers");
+    if (!mono.every((sample) => Math.abs(sample) < settings.loudest)) throw new Mistake("noNumbers");
     yield mono;
   }
 }
