@@ -110,16 +110,18 @@ def test_it_opens_and_counts_without_its_server_and_a_newer_page_is_seen_at_once
         assert tab.evaluate("fetch('other.html').then(() => 'answered', () => 'refused')") == "refused"
 
 
-def test_it_counts_offline_in_an_open_tab_where_pages_cannot_be_kept(chromium, url, conversation):
-    context = chromium.new_context(service_workers="block")
-    context.add_init_script("delete Navigator.prototype.serviceWorker")
-    tab = context.new_page()
-    tab.goto(url)
-    ready(tab)
-    context.set_offline(True)
-    tab.set_input_files("#file", conversation.path)
-    status(tab, "at most")
-    context.close()
+def test_from_plain_http_nothing_is_kept_and_an_open_tab_counts_offline(launch, url, conversation):
+    with (
+        launch("--host-resolver-rules=MAP page.test 127.0.0.1") as browser,
+        opened(browser, url.replace("127.0.0.1", "page.test")) as (tab, messages),
+    ):
+        assert tab.evaluate("navigator.serviceWorker") is None
+        tab.context.set_offline(True)
+        tab.set_input_files("#file", conversation.path)
+        status(tab, "at most")
+        tab.locator("#microphone").click()
+        status(tab, "an https address")
+        assert not messages
 
 
 def luminance(colour: str) -> float:

@@ -71,6 +71,7 @@ export function* blocks(buffer, settings) {
  * @returns a function that closes it
  */
 export async function listen(settings, heard, ended) {
+  if (!isSecureContext) throw new Mistake("insecure");
   if (!navigator.mediaDevices?.getUserMedia) throw new Mistake("noMicrophone");
   let stream;
   try {
