@@ -34,6 +34,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its class where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 class UserError(Exception):
     """A mistake of the user's: one line says what was wrong, where, and what mends it.
 
@@ -104,10 +109,9 @@ def user_error(error: BaseException | None, what: str = "speaker-count") -> User
         if isinstance(error, RuntimeError) and NO_HOME in str(error):
             return UserError("a path begins with ~ or ~NAME, and there is no such home directory: name the whole path")
         if _is_out_of_memory(error):
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
             return UserError(
-                f"not enough memory ({reason}): raise the limit (ulimit -v), end other processes, or choose fewer jobs "
-                "(hydra.launcher.jobs) or a smaller data.batch_size"
+                f"not enough memory ({first_line(error)}): raise the limit (ulimit -v), end other processes, or choose "
+                "fewer jobs (hydra.launcher.jobs) or a smaller data.batch_size"
             )
         error = error.__cause__
     return error
@@ -150,4 +154,4 @@ def made(key: str, make: Callable[..., Any], *arguments: Any, **settings: Any) -
     try:
         return make(*arguments, **settings)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{key}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
+        raise UserError(f"{key}: {first_line(error)}") from error

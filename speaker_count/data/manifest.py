@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from speaker_count.data.corpus import Corpus, most_left_out
 from speaker_count.data.splits import by_speaker
-from speaker_count.errors import UserError, printable
+from speaker_count.errors import UserError, first_line, printable
 from speaker_count.labels import SEXES, SPLITS, UNKNOWN
 
 log = logging.getLogger(__name__)
@@ -87,8 +87,7 @@ def _read(path: Path) -> pa.Table:
                 found = name in table.column_names
                 columns[name] = table[name].cast(kind) if found else pa.chunked_array([pa.nulls(len(table), kind)])
     except (OSError, ValueError, pa.ArrowException) as error:  # a ValueError: text that is not UTF-8
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"cannot read the manifest {path}: {reason}") from error
+        raise UserError(f"cannot read the manifest {path}: {first_line(error)}") from error
     if not len(table):
         raise UserError(f"the manifest {path} has no rows")
     return pa.table(columns)

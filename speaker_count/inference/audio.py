@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from speaker_count.errors import UserError, install
+from speaker_count.errors import UserError, first_line, install
 from speaker_count.inference import containers
 
 RATES = 4_000, 768_000  # Hz that are resampled; what claims another one is no recording of speech
@@ -224,8 +224,7 @@ def _without_damage(
 
 
 def _reason(error: BaseException) -> str:
-    text = (str(error).splitlines() or [type(error).__name__])[0]
-    return re.sub(r"^Error (opening \S+)?\s*:\s*", "", text).rstrip(".")
+    return re.sub(r"^Error (opening \S+)?\s*:\s*", "", first_line(error)).rstrip(".")
 
 
 def _as_float(block: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from speaker_count.errors import printable
+from speaker_count.errors import first_line, printable
 from speaker_count.labels import UNKNOWN, probability_names
 from speaker_count.results import predictions, statistics, tables
 from speaker_count.results.record import RunResult
@@ -229,8 +229,7 @@ def _add_predictions(comparison: Comparison, entry: Entry, folder: Path) -> None
         if not np.array_equal(count, comparison.count):
             raise ValueError("they are of other clips than the other runs'")
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:  # they may come from anywhere
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        note = f"{folder.name}: no interval, because its predictions cannot be used ({reason})."
+        note = f"{folder.name}: no interval, because its predictions cannot be used ({first_line(error)})."
         comparison.notes.append(printable(note))
         return
     entry.predicted.append(table["predicted"].to_numpy())

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from speaker_count import files
-from speaker_count.errors import UserError, needed_by
+from speaker_count.errors import UserError, first_line, needed_by
 from speaker_count.inference import session
 from speaker_count.labels import FULL_SCALE
 from speaker_count.loading import LoadedRun, load_run
@@ -129,8 +129,7 @@ def onnx_of(run: LoadedRun) -> bytes:
                 verbose=False,
             )
     except Exception as error:  # whatever a net of the user's own does
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"the net {run.result.model} cannot be written as ONNX: {reason}") from error
+        raise UserError(f"the net {run.result.model} cannot be written as ONNX: {first_line(error)}") from error
     assert program is not None
     model = program.model_proto
     for node in model.graph.node:  # where in the source a node comes from: paths of this machine

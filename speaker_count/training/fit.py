@@ -17,7 +17,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from speaker_count import labels
 from speaker_count.data.datamodule import ClipDataModule
-from speaker_count.errors import UserError, check_number
+from speaker_count.errors import UserError, check_number, first_line
 from speaker_count.results import record, tables
 from speaker_count.results.record import RunResult, Scores
 from speaker_count.training import (
@@ -221,7 +221,7 @@ def _problem(module: SpeakerCounter, samples: int) -> str:
         with torch.no_grad():
             module(torch.zeros(1, samples))
     except Exception as error:  # a net may raise anything
-        return (str(error).splitlines() or [type(error).__name__])[0]
+        return first_line(error)
     return ""
 
 
