@@ -58,7 +58,6 @@ def _listen(arguments: argparse.Namespace, began: float | None) -> None:
     from speaker_count.inference.session import BATCH
 
     predictor = counting.predictor(arguments)
-    hop = predictor.hop / predictor.sample_rate
     seconds = dict.fromkeys(predictor.classes, 0.0)
     with contextlib.ExitStack() as opened:
         if arguments.from_file is None:
@@ -71,8 +70,8 @@ def _listen(arguments: argparse.Namespace, began: float | None) -> None:
             for moment in predictor.follow(source.recording, BATCH if arguments.fast else 1):
                 at = source.began + moment.time
                 if log is not None:
-                    log.add(at, moment.speakers, hop)
-                seconds[moment.speakers] += hop
+                    log.add(at, moment.speakers, predictor.hop_seconds)
+                seconds[moment.speakers] += predictor.hop_seconds
                 shown.add(moment, at)
     print(f"listened for {timeline.clock(sum(seconds.values()))}")
     print(*timeline.minutes(predictor.labels, [*seconds.values()]), sep="\n")

@@ -8,17 +8,17 @@ import numpy as np
 
 ENDINGS = (".3gp", ".aac", ".ac3", ".avi", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm",
            ".wma", ".wmv")  # fmt: skip
-FORMATS = "fltp"  # what frames are converted to: float32, a row for each channel
+FORMAT = "fltp"  # of FFmpeg, to which frames are converted: float32, a row for each channel
 
 
 def is_installed() -> bool:
-    """Whether PyAV is there."""
+    """Whether PyAV is installed."""
     found = importlib.util.find_spec("av")
     return found is not None and found.origin is not None  # not a folder of that name
 
 
 def errors() -> tuple[type[Exception], ...]:
-    """The classes of what PyAV raises; none without PyAV."""
+    """The classes of the errors that PyAV raises; none where it is not installed."""
     if not is_installed():
         return ()
     import av
@@ -42,7 +42,7 @@ class Contained:
         """`(samples, channels)` float32, frame by frame."""
         import av
 
-        resampler = av.AudioResampler(format=FORMATS, layout=self._stream.layout.name, rate=self.sample_rate)
+        resampler = av.AudioResampler(format=FORMAT, layout=self._stream.layout.name, rate=self.sample_rate)
         for frame in self._container.decode(self._stream):
             for converted in resampler.resample(frame):
                 yield converted.to_ndarray().T
@@ -55,7 +55,7 @@ class Contained:
 
 
 def opened(file: IO[bytes]) -> Contained | None:
-    """The sound in a container; None: PyAV is not there, finds no sound, or cannot read it."""
+    """The sound in a container; None: PyAV is not installed, finds no sound, or cannot read the file."""
     if not is_installed():
         return None
     import av

@@ -11,14 +11,13 @@ from speaker_count import files
 from speaker_count.errors import printable
 from speaker_count.inference.prediction import Prediction
 
-FORMATS = ("json", "csv", "rttm", "audacity")
-
 
 def lines(prediction: Prediction, form: str, first: bool) -> Iterator[str]:
-    """A prediction in one of `FORMATS`, line by line.
+    """A prediction for another program, line by line.
 
     Args:
-        first: of several predictions, this is the first: a table begins with its columns' names.
+        form: "json", "csv", "rttm" or "audacity".
+        first: whether it is the first of several, where a table begins with the names of its columns.
     """
     if form == "json":
         return iter([json.dumps(prediction.to_dict())])

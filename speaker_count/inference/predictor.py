@@ -52,6 +52,15 @@ class Predictor:
         threads: of the processor; None: as many as this process may use.
         progress: show a bar on recordings longer than a minute, where the error stream is a terminal.
 
+    Attributes:
+        classes: the number of speakers of each class.
+        labels: the names of the classes, such as `2 speakers`.
+        sample_rate: of the sound that the net takes, in Hz; any recording is converted to it.
+        clip_samples, window_seconds: the length of a window.
+        hop_samples, hop_seconds: from one window to the next; a whole number of samples.
+        smooth, channel, progress: as given.
+        silence: the level of `silence_db`, against full scale at 1.
+
     Raises:
         UserError: the model cannot be read, or a number is out of range.
     """
@@ -79,7 +88,8 @@ class Predictor:
             raise UserError(f"smooth={smooth:g}: expected 0 to 60 s")
         if not -200 <= silence_db <= 0:
             raise UserError(f"silence_db={silence_db:g}: expected -200 to 0 dB of full scale")
-        self.hop = round(hop * net.sample_rate)
+        self.hop_samples = round(hop * net.sample_rate)
+        self.hop_seconds = self.hop_samples / net.sample_rate
         self.smooth, self.silence, self.channel, self.progress = smooth, 10 ** (silence_db / 20), channel, progress
         # a net that knows no silence gets a class for it
         self._silent_added = net.counts[0] > 0
@@ -130,10 +140,10 @@ class Predictor:
         silent = [np.empty(0, bool)]
 
         def batches() -> Iterator[np.ndarray]:
-            for clips in windows(heard(), self.clip_samples, self.hop, BATCH):
+            for clips in windows(heard(), self.clip_samples, self.hop_samples, BATCH):
                 silent.append(clips.std(axis=1) < self.silence)
                 yield clips
-                bar.update(len(clips) * self.hop / self.sample_rate)
+                bar.update(len(clips) * self.hop_seconds)
 
         with bar:
             parts = list(self._session.stream(batches(), self._session.over_time))
@@ -143,13 +153,13 @@ class Predictor:
                 f"{recording.name} has {duration:.2f} s: the net needs at least {self.window_seconds:g} s of sound"
             )
         probabilities = self._smoothed(np.concatenate(parts), np.concatenate(silent))
-        starts = np.arange(len(probabilities)) * self.hop
+        starts = np.arange(len(probabilities)) * self.hop_samples
         return Prediction(
             file=path,
             sample_rate=recording.sample_rate,
             duration=duration,
             window_seconds=self.window_seconds,
-            hop_seconds=self.hop / self.sample_rate,
+            hop_seconds=self.hop_seconds,
             labels=self.labels,
             classes=self.classes,
             times=(starts + self.clip_samples / 2) / self.sample_rate,
@@ -172,7 +182,7 @@ class Predictor:
 
         def batches() -> Iterator[np.ndarray]:
             blocks = audio.mono(recording, self.sample_rate, self.channel)
-            for clips in windows(blocks, self.clip_samples, self.hop, at_once):
+            for clips in windows(blocks, self.clip_samples, self.hop_samples, at_once):
                 silent.extend((clips.std(axis=1) < self.silence).tolist())
                 yield clips
 
@@ -180,7 +190,7 @@ class Predictor:
         # `stream` holds counts back until more batches come, which would make one window late
         each = (net.probabilities(clips, output) for clips in batches())
         parts = net.stream(batches(), output) if at_once > 1 else each
-        ahead = reach(self.hop / self.sample_rate, self.smooth)
+        ahead = reach(self.hop_seconds, self.smooth)
         heard: deque[tuple[np.ndarray, bool]] = deque(maxlen=2 * ahead + 1)
         number = 0
         for row in (row for part in parts for row in part):
@@ -199,7 +209,7 @@ class Predictor:
         """The window `number`, after which `behind` more were heard."""
         rows, silent = zip(*heard, strict=True)
         probabilities = self._smoothed(np.stack(rows), np.array(silent))[-1 - behind]
-        time = (number * self.hop + self.clip_samples / 2) / self.sample_rate
+        time = (number * self.hop_samples + self.clip_samples / 2) / self.sample_rate
         return Moment(time, self.classes[int(probabilities.argmax())], probabilities)
 
     def _smoothed(self, probabilities: np.ndarray, silent: np.ndarray) -> np.ndarray:
@@ -208,7 +218,7 @@ class Predictor:
             probabilities = np.pad(probabilities, ((0, 0), (1, 0)))
         nobody = np.eye(1, len(self.classes), dtype=np.float32)
         probabilities[silent] = nobody
-        probabilities = smoothed(probabilities, self.hop / self.sample_rate, self.smooth)
+        probabilities = smoothed(probabilities, self.hop_seconds, self.smooth)
         probabilities[silent] = nobody
         return probabilities
 
