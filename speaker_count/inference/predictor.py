@@ -27,8 +27,8 @@ LONG_SECONDS = 60  # from here on a terminal shows a bar
 
 
 class Moment(NamedTuple):
-    """One window of a recording that goes on: its centre in seconds, the number of speakers, and the probability of
-    each class, `(classes,)`. The count holds for a hop.
+    """The count of one window while a recording goes on: the window's centre in seconds, the number of speakers, and
+    the probability of each class, `(classes,)`. It holds for a hop.
     """
 
     time: float
@@ -39,17 +39,18 @@ class Moment(NamedTuple):
 class Predictor:
     """Counts the speakers in many recordings with one net.
 
-    A window's count is of those who speak at a time in its middle half; with a net that knows no time steps, of those
-    who speak in it.
+    A window's count is of those who speak at a time in its middle half; with a net that gives no `middle`
+    (`inference.session`), of those who speak anywhere in it.
 
     Args:
         model: an ONNX file that `speaker-count export` wrote, or its content; None: the packaged `recommended`.
         hop: from one window to the next, in seconds: from 0.05 to the length of a window.
-        smooth: how far neighbours matter for a window's probabilities, in seconds, see `windows.smoothed`; 0: not.
-        silence_db: a window whose level (RMS without its mean) is below that of full scale by so much is silence:
-            nobody speaks, whatever the net says.
+        smooth: within how many seconds neighbours are averaged into a window's probabilities, see `windows.smoothed`;
+            0: none are.
+        silence_db: a window whose level (RMS without its mean) is lower, in dB of full scale, is silence: nobody
+            speaks, whatever the net says.
         channel: the one that is counted in, from 1; None: the mean of all.
-        threads: of the processor; None: as many as this process may use.
+        threads: how many compute; None: as many as this process may use cores.
         progress: show a bar on recordings longer than a minute, where the error stream is a terminal.
 
     Attributes:
@@ -91,7 +92,7 @@ class Predictor:
         self.hop_samples = round(hop * net.sample_rate)
         self.hop_seconds = self.hop_samples / net.sample_rate
         self.smooth, self.silence, self.channel, self.progress = smooth, 10 ** (silence_db / 20), channel, progress
-        # a net that knows no silence gets a class for it
+        # a net whose counts begin with 1 gets a class for silence
         self._silent_added = net.counts[0] > 0
         self.classes = [0] * self._silent_added + net.counts
         self.labels = [*labels.class_names([0])] * self._silent_added + net.labels
@@ -105,7 +106,7 @@ class Predictor:
             sample_rate: of an array, in Hz.
 
         Raises:
-            UserError: there is none, it cannot be read, or it is shorter than a window.
+            UserError: the recording is missing, cannot be read, or is shorter than a window.
         """
         if not isinstance(recording, str | os.PathLike):
             return self._predict(audio.of_array(recording, sample_rate), None)
@@ -122,13 +123,7 @@ class Predictor:
                 yield error
 
     def _predict(self, recording: Recording, path: str | None) -> Prediction:
-        overview, samples = Overview(self.sample_rate), 0
-        seconds = None if recording.frames is None else recording.frames / recording.sample_rate
-        # not unless it is long: a bar that is gone at once disturbs
-        hidden = not self.progress or (seconds is not None and seconds < LONG_SECONDS) or None
-        form = None if seconds is None else "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
-        name = printable(Path(recording.name).name)[:40]
-        bar = tqdm(total=seconds, unit="s", desc=name, disable=hidden, leave=False, bar_format=form)
+        overview, samples, bar = Overview(self.sample_rate), 0, self._bar(recording)
 
         def heard() -> Iterator[np.ndarray]:
             nonlocal samples
@@ -168,15 +163,24 @@ class Predictor:
             overview=overview,
         )
 
+    def _bar(self, recording: Recording) -> "tqdm[Any]":
+        """A bar for seconds of a recording; none on a short one, where it would be gone at once."""
+        seconds = None if recording.frames is None else recording.frames / recording.sample_rate
+        is_short = seconds is not None and seconds < LONG_SECONDS
+        form = None if seconds is None else "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+        name = printable(Path(recording.name).name)[:40]
+        hidden = True if is_short or not self.progress else None  # None: unless the error stream is a terminal
+        return tqdm(total=seconds, unit="s", desc=name, disable=hidden, leave=False, bar_format=form)
+
     def follow(self, recording: Recording, at_once: int = 1) -> Iterator[Moment]:
-        """Count in a recording while it goes on. Counts are those of `predict`: each comes as soon as the neighbours
-        that smooth it are heard.
+        """Count in a recording while it goes on. The counts are those of `predict`; each comes as soon as its neighbours
+        are heard, with which it is smoothed.
 
         Args:
-            at_once: how many windows are waited for before they are counted: 1 is soonest, `BATCH` fastest.
+            at_once: how many windows are counted together: 1 gives each count soonest, `BATCH` takes the least time.
 
         Raises:
-            UserError: the recording ends by a fault, or before the first window.
+            UserError: the recording cannot be read on, or is shorter than a window.
         """
         silent: deque[bool] = deque()
 
@@ -206,14 +210,16 @@ class Predictor:
             yield self._moment(heard, number - 1 - behind, behind)
 
     def _moment(self, heard: Iterable[tuple[np.ndarray, bool]], number: int, behind: int) -> Moment:
-        """The window `number`, after which `behind` more were heard."""
+        """The count of the window `number`, from 0; `heard` has its neighbours, `behind` of which come after it."""
         rows, silent = zip(*heard, strict=True)
         probabilities = self._smoothed(np.stack(rows), np.array(silent))[-1 - behind]
         time = (number * self.hop_samples + self.clip_samples / 2) / self.sample_rate
         return Moment(time, self.classes[int(probabilities.argmax())], probabilities)
 
     def _smoothed(self, probabilities: np.ndarray, silent: np.ndarray) -> np.ndarray:
-        """`(windows, classes)`, with silence as no speaker, before it is smoothed for the neighbours and after."""
+        """Probabilities over time, `(windows, classes)`. Silence is no speaker before they are smoothed, for the
+        neighbours, and after.
+        """
         if self._silent_added:
             probabilities = np.pad(probabilities, ((0, 0), (1, 0)))
         nobody = np.eye(1, len(self.classes), dtype=np.float32)
