@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from speaker_count.inference.predictor import Predictor
 
 PICTURES = (".png", ".svg", ".pdf")
-RUN = "a finished run: the ONNX file that `speaker-count export DIR` wrote there, or one that is made in memory"
-CONFIG_DIR = "of --run: a folder of your own configs"
+RUN = "a finished run: the ONNX file that `speaker-count export DIR` wrote into it; without one, it is made in memory"
+CONFIG_DIR = "with --run: a folder of your own configs"
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -21,21 +21,23 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     net = parser.add_argument_group("the net; by default the packaged `recommended`")
     net.add_argument("--run", metavar="DIR", help=RUN)
     net.add_argument("--config-dir", metavar="DIR", help=CONFIG_DIR)
-    net.add_argument("--weights", metavar="FILE.onnx", help="what `speaker-count export` wrote")
-    parser.add_argument("--hop", type=float, default=0.25, help="seconds from one window to the next (%(default)s)")
+    net.add_argument("--weights", metavar="FILE.onnx", help="an ONNX file that `speaker-count export` wrote")
+    parser.add_argument(
+        "--hop", type=float, default=0.25, metavar="SECONDS", help="time from one window to the next (%(default)s)"
+    )
     parser.add_argument(
         "--smooth", type=float, default=0.5, metavar="SECONDS",
-        help="average each window's probabilities with those of neighbours up to so far (%(default)s)",
+        help="average each window's probabilities with those of its neighbours within this time (%(default)s)",
     )  # fmt: skip
-    parser.add_argument("--no-smooth", dest="smoothing", action="store_false", help="leave each window as it is")
+    parser.add_argument(
+        "--no-smooth", dest="smoothing", action="store_false", help="do not average: the same as --smooth 0"
+    )
     parser.add_argument(
         "--silence", type=float, default=-60, metavar="DB",
-        help="a quieter window is no speaker, in dB of full scale (%(default)s)",
+        help="a window quieter than this, in dB of full scale, has 0 speakers (%(default)s)",
     )  # fmt: skip
-    parser.add_argument(
-        "--channel", type=int, metavar="N", help="count in this channel, from 1; without: in their mean"
-    )
-    parser.add_argument("--threads", type=int, metavar="N", help="of the processor; without: all")
+    parser.add_argument("--channel", type=int, metavar="N", help="count in channel N, from 1 (the mean of all)")
+    parser.add_argument("--threads", type=int, metavar="N", help="compute with N threads (one for each core)")
 
 
 def check(arguments: argparse.Namespace) -> None:

@@ -1,12 +1,12 @@
 """`speaker-count export RUN_DIR [OUT.onnx]`: write a trained net as one ONNX file, which takes clips and gives
-calibrated probabilities of counts: the front end and the temperature are inside. Before it is written, it is compared
-with the net on real clips. The overrides are those of train for data and mix, and force=true.
+calibrated probabilities of counts: the front end and the temperature are inside. The file is compared with the net on
+real clips before it is written. The overrides are those of train for data and mix, and force=true.
 """
 
 import argparse
 import logging
-from pathlib import Path
 
+from speaker_count.commands import words
 from speaker_count.errors import needed_by, printable
 from speaker_count.training.importing import importing
 
@@ -18,14 +18,16 @@ def main() -> None:
         description=(__doc__ or "").split(":", 1)[1].strip(),
     )
     parser.add_argument(
-        "words", nargs="+", metavar="RUN_DIR", help="the folder of a finished run, or weights; and where to write"
+        "words",
+        nargs="+",
+        metavar="RUN_DIR",
+        help="a finished run's folder or the name of weights; then the file to write",
     )
-    parser.add_argument("--config-dir", help="a folder of your own configs")
+    parser.add_argument("--config-dir", metavar="DIR", help="a folder of your own configs")
     arguments = parser.parse_intermixed_args()
-    paths = [word for word in arguments.words if "=" not in word or Path(word).is_dir()]
-    overrides = [word for word in arguments.words if word not in paths]
+    paths, overrides = words.divided(arguments.words)
     if not 1 <= len(paths) <= 2:
-        parser.error("name the folder of a finished run or weights, and perhaps where to write")
+        parser.error("name the folder of a finished run or weights, and at most one file to write")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     with needed_by("speaker-count export", "train,export"), importing():
         from speaker_count.sweeping import exporting

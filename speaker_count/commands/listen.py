@@ -1,5 +1,5 @@
-"""`speaker-count listen`: how many people speak now, at a microphone, until Ctrl-C. Sound is counted and forgotten:
-nothing of it is kept or leaves this machine. `--log FILE.csv` keeps counts per minute, for `speaker-count occupancy`.
+"""`speaker-count listen`: count how many people speak at a microphone, live, until Ctrl-C. No sound is kept, and
+nothing leaves this machine. `--log FILE.csv` keeps counts per minute, for `speaker-count occupancy`.
 """
 
 import argparse
@@ -39,15 +39,15 @@ def _parser() -> argparse.ArgumentParser:
         usage="%(prog)s [--log FILE.csv] [options]",
         description=(__doc__ or "").split(":", 1)[1].strip(),
     )
-    parser.add_argument(
-        "--log", metavar="FILE.csv", help="append the seconds at each count, minute by minute, and no sound"
-    )
+    parser.add_argument("--log", metavar="FILE.csv", help="append the seconds at each count, a row a minute; no sound")
     sound = parser.add_argument_group("the sound; by default the system's microphone")
     sound.add_argument("--device", metavar="D", help="a microphone's number, or a part of its name")
     sound.add_argument("--list-devices", action="store_true", help="list the microphones")
-    sound.add_argument("--from-file", metavar="FILE", help="play a recording instead")
-    sound.add_argument("--fast", action="store_true", help="play it as fast as it is counted, not in real time")
-    sound.add_argument("--start", metavar="TIME", help="when it was recorded, for the log: 2026-11-26T09:00 (now)")
+    sound.add_argument("--from-file", metavar="FILE", help="play a recording instead of a microphone")
+    sound.add_argument("--fast", action="store_true", help="count the recording as fast as possible, not in real time")
+    sound.add_argument(
+        "--start", metavar="TIME", help="when the recording began, for the log, such as 2026-11-26T09:00 (now)"
+    )
     counting.add_settings(parser)
     return parser
 

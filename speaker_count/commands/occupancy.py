@@ -1,5 +1,6 @@
-"""`speaker-count occupancy LOG...`: how many people spoke at which hours of the week, from what `listen --log` wrote: a
-table by hour and weekday, peak and quiet hours, and when a limit was exceeded. Several logs count as one.
+"""`speaker-count occupancy LOG...`: show how many people spoke at which hours of the week, from logs that
+`listen --log` wrote: a table by hour and weekday, peak and quiet hours, and when a limit was exceeded. Several logs
+count as one.
 """
 
 import argparse
@@ -52,8 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         usage="%(prog)s LOG [LOG ...] [options]", description=(__doc__ or "").split(":", 1)[1].strip()
     )
-    parser.add_argument("logs", nargs="+", metavar="LOG", help="what `speaker-count listen --log` wrote")
-    parser.add_argument("--limit", type=int, metavar="N", help="list when more than N people spoke, and how long")
+    parser.add_argument("logs", nargs="+", metavar="LOG", help="a log that `speaker-count listen --log` wrote")
+    parser.add_argument("--limit", type=int, metavar="N", help="list when more than N people spoke, and for how long")
     parser.add_argument("--plot", metavar="FILE.png", help="draw the hours of the week")
     return parser
 

@@ -1,5 +1,5 @@
-"""`speaker-count predict FILE... | DIR | -`: how many people speak over time in recordings, in any format and at any
-sample rate; `-` is the standard input. Nothing leaves this machine.
+"""`speaker-count predict FILE... | DIR | -`: count how many people speak over time in recordings, in any format and at
+any sample rate; `-` is the standard input. Nothing leaves this machine.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The words of a command line that names trained nets and overrides in any order."""
+"""The words of a command line that names trained nets, files and overrides in any order."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -173,8 +173,8 @@ class Predictor:
         return tqdm(total=seconds, unit="s", desc=name, disable=hidden, leave=False, bar_format=form)
 
     def follow(self, recording: Recording, at_once: int = 1) -> Iterator[Moment]:
-        """Count in a recording while it goes on. The counts are those of `predict`; each comes as soon as its neighbours
-        are heard, with which it is smoothed.
+        """Count in a recording while it goes on, as `predict` does. Each count comes as soon as the neighbours that
+        smooth it are heard.
 
         Args:
             at_once: how many windows are counted together: 1 gives each count soonest, `BATCH` takes the least time.
