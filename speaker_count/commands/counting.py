@@ -17,7 +17,10 @@ CONFIG_DIR = "with --run: a folder of your own configs"
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the net and of the way that it counts."""
+    """Add the options of the net and of the way that it counts.
+
+    The defaults are those of `Predictor`, which would take numpy and onnxruntime to import.
+    """
     net = parser.add_argument_group("the net; by default the packaged `recommended`")
     net.add_argument("--run", metavar="DIR", help=RUN)
     net.add_argument("--config-dir", metavar="DIR", help=CONFIG_DIR)

@@ -5,7 +5,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -84,7 +83,6 @@ def test_nohup_lets_it_outlive_its_terminal(sound, tmp_path):
 
 def test_a_terminal_sees_one_view_that_is_drawn_again(sound, tmp_path):
     master, slave = pty.openpty()
-    begun = time.monotonic()
     process = start(tmp_path, "--from-file", "x.wav", "--fast", stdout=slave, stderr=slave)
     os.close(slave)
     written = b""
@@ -99,7 +97,6 @@ def test_a_terminal_sees_one_view_that_is_drawn_again(sound, tmp_path):
     assert text.count("\x1b[6F") >= 30  # 3, 2, 1 and 0 speakers, the axis, and the count now
     assert "█" in text
     assert text.endswith("%\r\n")
-    assert time.monotonic() - begun < 60
 
 
 def test_it_runs_where_torch_and_all_that_trains_are_not_installed(sound, tmp_path):

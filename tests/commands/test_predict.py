@@ -1,5 +1,6 @@
 """Counts in recordings, from the command line."""
 
+import argparse
 import json
 import os
 import shutil
@@ -11,6 +12,8 @@ import pytest
 import soundfile
 
 import speaker_count
+from speaker_count.commands import counting
+from speaker_count.inference.predictor import HOP, SILENCE_DB, SMOOTH
 from tests.conftest import REPOSITORY
 
 RATE = 16_000
@@ -46,6 +49,13 @@ def test_json_is_what_python_gives(verb, sound):
     code, out, _ = verb("predict", sound, "--format", "json", "--hop", "0.5", "--no-smooth")
     assert code == 0
     assert json.loads(out) == speaker_count.predict(sound, hop=0.5, smooth=0).to_dict()
+
+
+def test_the_options_have_the_defaults_of_python():
+    parser = argparse.ArgumentParser()
+    counting.add_settings(parser)
+    given = parser.parse_args([])
+    assert (given.hop, given.smooth, given.silence, given.smoothing) == (HOP, SMOOTH, SILENCE_DB, True)
 
 
 def test_one_bad_file_is_named_and_does_not_stop_the_rest(verb, sound, tmp_path):

@@ -98,7 +98,8 @@ def test_a_damaged_row_is_named_and_skipped(tmp_path, row, says):
     good = f"{MONDAY}09:00Z,30,30,0,1"
     occupancy, (said,) = of(tmp_path / "x.csv", good, row, "", good)
     assert occupancy.seconds.sum() == 120
-    assert f"x.csv, line 3: skipped, {says}" in said or ("line 3: skipped" in said and says in said)
+    assert "x.csv, line 3: skipped, " in said
+    assert says in said
     assert len(said) < 300
 
 
