@@ -19,8 +19,9 @@ FIRST = "minute,seconds_0,seconds_1,seconds_2,seconds_3,most"
 
 @pytest.fixture
 def sound(tmp_path):
-    """Ten seconds: noise, silence, noise."""
-    samples = np.random.default_rng(0).normal(0, 0.1, 10 * RATE)
+    """Ten seconds: a hum in noise, which is counted as one speaker, silence, and the hum again."""
+    hum = 0.1 * np.sin(np.arange(10 * RATE) * 0.07)
+    samples = hum + np.random.default_rng(0).normal(0, 0.01, 10 * RATE)
     samples[3 * RATE : 6 * RATE] = 0
     soundfile.write(tmp_path / "x.wav", samples, RATE)
     return tmp_path / "x.wav"
@@ -44,6 +45,7 @@ def test_the_counts_and_the_log_are_those_of_predict(verb, sound, tmp_path):
     code, out, err = verb(*words)
     assert (code, err) == (0, "")
     counts = speaker_count.predict(sound).counts
+    assert {*counts} == {0, 1}
     lines = out.splitlines()
     changes = lines[: lines.index("listened for 0:09")]
     assert len(changes) == 1 + np.count_nonzero(np.diff(counts))

@@ -45,5 +45,6 @@ def conversation(real_speech, made_once) -> Conversation:
 
 @pytest.fixture
 def noise() -> np.ndarray:
-    """Three seconds that hold no speech, `(samples,)` float32."""
-    return np.random.default_rng(0).normal(0, 0.1, 3 * RATE).astype(np.float32)
+    """Three seconds of a hum in noise, `(samples,)` float32: no speech, but the net counts one speaker."""
+    hum = 0.1 * np.sin(np.arange(3 * RATE) * 0.07)
+    return (hum + np.random.default_rng(0).normal(0, 0.01, 3 * RATE)).astype(np.float32)

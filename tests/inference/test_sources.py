@@ -66,6 +66,7 @@ def stereo(noise):
 def test_a_microphone_is_counted_as_a_recording_until_it_is_unplugged(card, noise):
     plugged = card(*((piece, False) for piece in np.array_split(stereo(noise), 30)))
     expected = speaker_count.predict(stereo(noise), RATE).counts.tolist()
+    assert {*expected} == {1}
     counts = []
     with sources.microphone() as source:
         moments = speaker_count.Predictor(threads=1).follow(source.recording)
@@ -78,10 +79,11 @@ def test_a_microphone_is_counted_as_a_recording_until_it_is_unplugged(card, nois
 
 
 def test_the_channel_is_the_one_that_is_named(card, noise):
-    card((stereo(noise), False))
-    with sources.microphone("Fake", channel=2) as source:
-        moments = speaker_count.Predictor(threads=1, channel=2).follow(source.recording)
-        assert [next(moments).speakers for _ in range(3)] == [0, 0, 0]
+    for channel, speakers in ((1, 1), (2, 0)):
+        card((stereo(noise), False))
+        with sources.microphone("Fake", channel=channel) as source:
+            moments = speaker_count.Predictor(threads=1, channel=channel).follow(source.recording)
+            assert [next(moments).speakers for _ in range(3)] == [speakers] * 3
     with pytest.raises(UserError, match="has no channel 3: its channels are 1 to 2"), sources.microphone(channel=3):
         pass
 
