@@ -2,15 +2,18 @@
 
 import importlib
 import os
+import shutil
 import sys
+import textwrap
+from collections.abc import Sequence
 
-from speaker_count.errors import user_error
+from speaker_count.errors import UserError, user_error
 from speaker_count.training import streams
 
 VERBS = {
     "predict": "count the speakers in recordings over time: predict FILE... | DIR | -",
-    "listen": "count the speakers at a microphone, live, and log counts per minute: listen [--log FILE.csv]",
-    "occupancy": "make tables and a plot of logs by hour and weekday: occupancy LOG [LOG ...]",
+    "listen": "count the speakers at a microphone, live; log counts per minute: listen [--log FILE.csv]",
+    "occupancy": "show counts by hour and weekday, from logs of listen: occupancy LOG [LOG ...]",
     "web": "write a web page that counts in the browser, files and microphone: web OUT_DIR [--serve]",
     "train": "train one net, or with --multirun a sweep; any key of the config can be overridden",
     "evaluate": "evaluate a finished run or weights on another corpus or mix: evaluate RUN_DIR [overrides]",
@@ -33,40 +36,15 @@ def main() -> None:
     streams.open_closed()
     # torch's threads, which read it once: they yield a core that others need, which costs them little on an idle one
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    arguments = sys.argv[1:]
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: speaker-count VERB ...\n")
-        for verb, does in VERBS.items():
-            print(f"  {verb:10} {does}")
-        print("\n`speaker-count VERB --help` shows a verb's arguments.")
-        return
+    arguments = sys.argv[1:] or ["--help"]
     verb = arguments[0]
-    if verb == "--version":
-        from speaker_count import __version__
-
-        print(__version__)
-        return
-    is_completion = not set(COMPLETION).isdisjoint(arguments[:2])
-    if verb not in VERBS and not is_completion:
-        print(f"speaker-count: no verb {verb!r}; the verbs are {', '.join(VERBS)}", file=sys.stderr)
-        sys.exit(2)
     try:
-        os.getcwd()
-    except FileNotFoundError:  # libraries would fail in ways of their own
-        print("the working directory was deleted: go to another one with cd", file=sys.stderr)
-        sys.exit(2)
-    sys.argv = [f"speaker-count {verb}", *arguments[1:]]
-    if verb in ("train", "forecast"):  # own nets in the working directory; last: its files hide no package
-        sys.path.append("")
-    if verb == "evaluate" and "trainer=ddp" in arguments:
-        from speaker_count.training import processes
-
-        processes.start_server()  # the server imports what other ranks need while this process imports too
-    try:
-        if is_completion:
-            importlib.import_module("speaker_count.commands.completion").main(arguments, [*VERBS])
+        if verb in ("-h", "--help"):
+            _help()
+        elif verb == "--version":
+            print(importlib.import_module("speaker_count").__version__)
         else:
-            importlib.import_module(f"speaker_count.commands.{verb}").main()
+            _run(verb, arguments)
         sys.stdout.flush()
     except Exception as error:
         if isinstance(error, BrokenPipeError) and not streams.is_read():
@@ -81,3 +59,32 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     finally:
         streams.let_go()
+
+
+def _help() -> None:
+    print("usage: speaker-count VERB ...\n")
+    width = max(40, shutil.get_terminal_size().columns - 1)
+    for verb, does in VERBS.items():
+        print(textwrap.fill(f"  {verb:10} {does}", width, subsequent_indent=" " * 13, break_on_hyphens=False))
+    print("\n`speaker-count VERB --help` shows a verb's arguments.")
+
+
+def _run(verb: str, arguments: Sequence[str]) -> None:
+    is_completion = not set(COMPLETION).isdisjoint(arguments[:2])
+    if verb not in VERBS and not is_completion:
+        raise UserError(f"speaker-count: no verb {verb!r}; the verbs are {', '.join(VERBS)}")
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:  # libraries would fail in ways of their own
+        raise UserError("the working directory was deleted: go to another one with cd") from error
+    sys.argv = [f"speaker-count {verb}", *arguments[1:]]
+    if verb in ("train", "forecast"):  # own nets in the working directory; last: its files hide no package
+        sys.path.append("")
+    if verb == "evaluate" and "trainer=ddp" in arguments:
+        from speaker_count.training import processes
+
+        processes.start_server()  # the server imports what other ranks need while this process imports too
+    if is_completion:
+        importlib.import_module("speaker_count.commands.completion").main(arguments, [*VERBS])
+    else:
+        importlib.import_module(f"speaker_count.commands.{verb}").main()
