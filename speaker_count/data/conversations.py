@@ -1,10 +1,10 @@
 """Conversations with known turns, mixed of a split's speakers: what counts over time are measured on.
 
-A conversation has `SEATS`, and so at most as many speakers at once. On each seat a turn follows a pause, and each turn
-is another speaker's, as few corpora have minutes of one; nobody sits on two seats at once. All speak in one room, each
-at a place of their own, over one noise. A turn is a run of phrases that were read one after the other. The reference
-has the phrases, not what is silent around and between them: a phrase is a stretch of active frames (`activity`: at
-most 18 dB below the utterance's mean), with pauses shorter than `PAUSE_SECONDS` counted as speech.
+A conversation has `SEATS`, so at most that many speak at once. On each seat turns and pauses alternate. The speaker of
+each turn is drawn anew, because few corpora have minutes of one speaker, among those who do not speak then. All are in
+one room, each at a place of their own, over one noise. A turn is consecutive phrases of one utterance. The reference
+has the phrases, not the silence around and between them: a phrase is a stretch of active frames (`activity`: at most
+18 dB below the utterance's mean), with pauses shorter than `PAUSE_SECONDS` counted as speech.
 """
 
 import heapq
@@ -20,10 +20,10 @@ from speaker_count.labels import FULL_SCALE, SPLITS
 
 SEATS = 3
 PAUSE_SECONDS = 0.3  # a shorter pause is within a phrase, as in NIST's evaluations of who spoke when
-TURN_SECONDS = 1.0, 8.0  # a turn takes one more phrase while it stays below a length that is drawn from these
+TURN_SECONDS = 1.0, 8.0  # a length is drawn between these, up to which a turn takes more phrases
 MEAN_PAUSE_SECONDS = 5.0  # on a seat, from one turn to the next; exponential
 LEVEL_DB = -42.0, -27.0  # RMS of the voices while they are active, of full scale
-GAIN_DB = -3.0, 3.0  # of a turn, against the others
+GAIN_DB = -3.0, 3.0  # of a turn
 SNR_DB = 15.0, 40.0  # one voice against the noise
 REVERBERATION_SECONDS = 0.1, 0.6  # until the room's sound has decayed by 60 dB
 FADE_SECONDS = 0.03  # around a turn
@@ -67,7 +67,8 @@ class Conversation:
 
     Attributes:
         samples: `(samples,)` int16.
-        turns: by the speaker's name, the beginnings and ends of what was spoken, in seconds.
+        sample_rate: in Hz.
+        turns: by the speaker's name, the beginning and the end of each phrase, in seconds.
         noise_db: the RMS of the noise, in decibels of full scale.
         reverberation_seconds: of the room.
     """
@@ -84,6 +85,7 @@ def converse(pool: Pool, split: str, number: int, seconds: float, seed: int = 0)
 
     Args:
         split: whose speakers speak.
+        number: of the conversation; another one gives another conversation.
         seconds: the length.
 
     Raises:
@@ -121,7 +123,7 @@ def phrases_of(pool: Pool, utterance: int) -> list[Phrase]:
 
 
 def _turns(pool: Pool, split: str, stream: str, samples: int) -> list[Turn]:
-    """The turns that begin within a conversation, in their order."""
+    """The turns that begin within a conversation, in the order of their beginnings."""
     phrases: dict[int, list[Phrase]] = {}
     for row in np.flatnonzero(pool.splits[pool.speaker] == SPLITS.index(split)).tolist():
         phrases.setdefault(int(pool.speaker[row]), []).extend(phrases_of(pool, row))
@@ -132,22 +134,22 @@ def _turns(pool: Pool, split: str, stream: str, samples: int) -> list[Turn]:
     heapq.heapify(seats)
     talking: dict[int, Turn] = {}  # by seat
     turns: list[Turn] = []
-    while (next_ := heapq.heappop(seats))[0] < samples:
-        begin, seat = next_
+    while seats[0][0] < samples:
+        begin, seat = heapq.heappop(seats)
         who, where, length, pause, gain = _words(f"turns/{stream}", len(turns), WORDS_PER_TURN)
         busy = {turn.speaker for turn in talking.values() if turn.end > begin}
         free = [speaker for speaker in speakers if speaker not in busy]
         speaker = free[who * len(free) >> 32]
         place = where * len(phrases[speaker]) >> 32
         longest = _between(length, *TURN_SECONDS) * pool.sample_rate
-        run = _run(phrases[speaker], place, longest)
-        talking[seat] = Turn(speaker, begin, run, 10 ** (_between(gain, *GAIN_DB) / 20))
+        spoken = _consecutive(phrases[speaker], place, longest)
+        talking[seat] = Turn(speaker, begin, spoken, 10 ** (_between(gain, *GAIN_DB) / 20))
         turns.append(talking[seat])
         heapq.heappush(seats, (talking[seat].end + _pause(pause, pool.sample_rate), seat))
     return turns
 
 
-def _run(phrases: list[Phrase], place: int, longest: float) -> list[Phrase]:
+def _consecutive(phrases: list[Phrase], place: int, longest: float) -> list[Phrase]:
     """The phrase at a place, and those of the same utterance that follow it within a length, in samples."""
     first = phrases[place]
     return [first] + [

@@ -1,10 +1,10 @@
 """A trained net as an ONNX file, run by onnxruntime.
 
-The file says of itself, in its metadata, what it takes and gives: `labels` and `counts` (JSON lists), `sample_rate`
-(Hz), `clip_samples`, `model`, `identity` (of the run), `sha256` (of the weights) and `temperature`. Its input is
-`waveform`, `(batch, clip_samples)` float in [-1, 1). Its output is `probabilities`, `(batch, classes)`: how many speak
-in the clip. The file of a net that counts in each time step, too, has a second output of the same shape, `middle`: how
-many speak at a time in the middle half of the clip.
+Its metadata says what it takes and gives: `labels` and `counts` (JSON lists), `sample_rate` (Hz), `clip_samples`,
+`model`, `identity` (of the run), `sha256` (of the weights) and `temperature`. Its input is `waveform`, `(batch,
+clip_samples)` float in [-1, 1). Its output is `probabilities`, `(batch, classes)`: how many speak anywhere in the clip.
+A net that also counts in each time step has a second output of the same shape, `middle`: how many speak at a time in
+the middle half of the clip.
 """
 
 import json
@@ -54,7 +54,7 @@ class Described:
 
     @classmethod
     def read(cls, metadata: Mapping[str, str]) -> "Described":
-        """What the metadata of a file says, which comes from anywhere.
+        """Read and check the metadata of a file, which comes from anywhere.
 
         Raises:
             ValueError: something is missing or absurd.
@@ -83,11 +83,11 @@ class Session:
 
     Args:
         model: the path of an ONNX file, or its content.
-        threads: of the processor; None: as many as this process may use.
+        threads: how many compute; None: as many as this process may use cores.
 
     Attributes:
         described: what the file says of itself.
-        over_time: the output that counts over time are made of: `MIDDLE` where there is one, else `OUTPUT`.
+        over_time: the output from which counts over time are made: `MIDDLE` where there is one, else `OUTPUT`.
 
     Raises:
         UserError: the file is missing, damaged, or no net that `speaker-count export` wrote.
@@ -118,7 +118,7 @@ class Session:
 
         Args:
             clips: `(batch, clip_samples)` float32 in [-1, 1); a batch of any size.
-            output: the one that is asked for, `OUTPUT` or `over_time`.
+            output: `OUTPUT` or `over_time`.
 
         Returns:
             `(batch, classes)` float32.
@@ -127,7 +127,7 @@ class Session:
         return np.concatenate([np.empty((0, len(self.described.counts)), np.float32), *self.stream(batches, output)])
 
     def stream(self, batches: Iterable[np.ndarray], output: str = OUTPUT) -> Iterator[np.ndarray]:
-        """The probabilities of one batch after another, as many at a time as there are threads.
+        """The probabilities of one batch after another; as many batches are computed at a time as there are threads.
 
         Args:
             batches, output: as of `probabilities`.

@@ -1,4 +1,4 @@
-"""From what a net gives to the number of speakers."""
+"""From the outputs of a net to the number of speakers."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -55,7 +55,7 @@ class CountingNet(nn.Module):
 
     @property
     def knows_middle(self) -> bool:
-        """Whether the net also says how many voices sound in each time step, in the same classes."""
+        """Whether the net also gives logits of how many speak in each time step, for the same counts."""
         has_frames = hasattr(self.net, "with_frames") and getattr(self.net, "frames", None) is not None
         return has_frames and self.counts == [*range(len(self.counts))]
 
@@ -64,10 +64,9 @@ class CountingNet(nn.Module):
         return self._logits(self.net(self.front_end(waveform)))
 
     def with_middle(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        """What `forward` gives: of all who speak in the clip; and, of how many speak at a time in its middle, the mean
-        of the logits of the time steps in its middle half, `(batch, counts)`. The temperature divides both.
-
-        Only where `knows_middle`.
+        """Only where `knows_middle`: logits of how many speak anywhere in the clip, as of `forward`, and of how many
+        speak at a time in its middle half, the mean over the time steps there; `(batch, counts)` each. The temperature
+        divides both.
         """
         outputs, frames = cast(Any, self.net).with_frames(self.front_end(waveform))
         steps = frames.shape[2]

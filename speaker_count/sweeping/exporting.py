@@ -25,13 +25,13 @@ from speaker_count.weights.reading import Trained, Weights, trained
 
 OPSET = 18
 SUFFIX = ".onnx"
-CLIPS = 1000  # that the file is compared on with the net
+CLIPS = 1000  # on which the file is compared with the net, at most
 LARGEST_DIFFERENCE = 1e-4  # of a probability
 
 
 class Exported(NamedTuple):
-    """What an export gives: the file, on how many clips it was compared with the net, the largest difference of a
-    probability, and on how many clips both say the same counts.
+    """A written file, and how it compares with the net: the number of clips, the largest difference of a probability,
+    and the number of clips on which every output has the same most probable count.
     """
 
     path: Path
@@ -41,8 +41,8 @@ class Exported(NamedTuple):
 
 
 class Probabilities(nn.Module):
-    """A net with its front end, which gives the probabilities of each of `outputs_of` it: `(batch, samples)` ->
-    `(batch, classes)` each.
+    """What is exported of a net: clips `(batch, samples)` -> probabilities `(batch, classes)`, those of the clip and,
+    where the net knows it, those of its middle.
     """
 
     def __init__(self, net: CountingNet) -> None:
@@ -60,7 +60,7 @@ def export(what: str, out: str | None, overrides: Sequence[str], config_dir: str
     Args:
         what: a finished run's folder, a packaged name, or a file of weights.
         out: the path of the file; None: NAME.onnx in the run's folder, or in the working directory.
-        overrides: those of train for data and mix: on which test clips file and net are compared; and `force`.
+        overrides: those of train for data and mix, which give the test clips of the comparison; and `force`.
         config_dir: a folder of the user's own configs and nets.
 
     Raises:
@@ -113,7 +113,7 @@ def onnx_of(run: LoadedRun) -> bytes:
     with needed_by("an export"):
         import onnx
         import onnxscript  # noqa: F401  (torch exports by it)
-    example = torch.zeros(2, run.clip_samples)  # of one clip, the batch would become a constant
+    example = torch.zeros(2, run.clip_samples)  # a batch of one clip would become a constant
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it names operators of packages that are not installed
     try:
         with warnings.catch_warnings():
@@ -161,7 +161,11 @@ def metadata(run: LoadedRun) -> dict[str, str]:
 
 
 def _path(found: Trained, out: str | None) -> Path:
-    """Where the file is written."""
+    """Where the file is written.
+
+    Raises:
+        UserError: the name has another ending.
+    """
     name = f"{found.name}{SUFFIX}"
     if out is None:
         return Path(name) if found.run_dir is None else found.run_dir / name
