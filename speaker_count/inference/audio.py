@@ -18,16 +18,16 @@ import soxr
 from speaker_count.errors import UserError, first_line, install
 from speaker_count.inference import containers
 
-RATES = 4_000, 768_000  # Hz that are resampled; what claims another one is no recording of speech
-MOST_HOURS = 100  # of a recording; a forged header could claim any length
+RATES = 4_000, 768_000  # Hz; a file that claims another rate is no recording of speech
+MOST_HOURS = 100  # of a recording, because a forged header may claim any length
 MOST_BYTES = 2**35  # of standard input, which is kept in a temporary file
-LOUDEST = 1e6  # against full scale; some programs write whole numbers as floats
+LOUDEST = 1e6  # times full scale, because some programs write whole numbers as floats
 BLOCK = 2**18  # samples of all channels that are in memory at a time
 UNRECOGNISED = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
 VIDEO = f"; video and other containers need av, which is not installed: {install('video')}"
-UNKNOWN_FRAMES = 2**62  # more are libsndfile's way to say that it does not know
-STREAMED = 0x7FFFF000, 0xFFFFFFFF  # bytes that programs claim which write to a pipe, from and to
-CLAIM = re.compile(r":\s*(\d+) \(should be (\d+)\)")  # in libsndfile's log of a header
+UNKNOWN_FRAMES = 2**62  # from here on, libsndfile says that it does not know the length
+STREAMED = 0x7FFFF000, 0xFFFFFFFF  # bytes, between which programs that write to a pipe claim a length
+CLAIM = re.compile(r":\s*(\d+) \(should be (\d+)\)")  # in libsndfile's log of a header: claimed, found
 STANDARD_INPUT = "standard input"
 
 
@@ -39,8 +39,8 @@ class Recording:
         name: for messages; a path.
         sample_rate: in Hz.
         channels: their number.
-        frames: the length in samples; None: it is not known before the end.
-        blocks: gives the samples in order, `(samples, channels)` float32, full scale at 1.
+        frames: the length in samples of one channel; None: it is not known before the end.
+        blocks: gives the samples in order, `(samples, channels)` float32, full scale at 1; can be called once.
         is_endless: whether it may go on for more than `MOST_HOURS`, as a microphone does.
     """
 
@@ -57,7 +57,7 @@ def opened(path: str | Path) -> Iterator[Recording]:
     """Open a file that libsndfile or, if it is installed, PyAV reads; "-" is the standard input.
 
     Raises:
-        UserError: there is none, it holds no sound that can be read, or its header is absurd.
+        UserError: the file is missing, holds no sound that can be read, or has an absurd header.
     """
     if path == "-":
         with _standard_input() as file:
@@ -117,7 +117,8 @@ def mono(recording: Recording, sample_rate: int, channel: int | None = None) -> 
         `(samples,)` float32.
 
     Raises:
-        UserError: it has no such channel, samples that are no numbers, or it is damaged, truncated or empty.
+        UserError: the recording has no such channel, has samples that are no numbers, or is damaged, truncated, empty
+            or longer than `MOST_HOURS`.
     """
     if channel is not None and not 1 <= channel <= recording.channels:
         raise UserError(f"{recording.name} has no channel {channel}: its channels are 1 to {recording.channels}")
@@ -149,21 +150,21 @@ def mono(recording: Recording, sample_rate: int, channel: int | None = None) -> 
 
 
 class _Forward(soundfile.SoundFile):
-    """A file that is only read forward: soundfile would seek behind each block, which some files do not allow."""
+    """A file that is only read forward: soundfile would seek after each block, which some files do not allow."""
 
     def seekable(self) -> bool:
         return False
 
 
 def _recordings(file: IO[bytes], name: str, is_pipe: bool = False) -> Iterator[Recording]:
-    """The recording in a file, while it is open: one, as a context manager takes it."""
+    """Yield one recording, that of an open file, for a context manager."""
     if not os.fstat(file.fileno()).st_size:
         raise UserError(f"{name} is empty")
     try:
         sound = _Forward(file.fileno(), closefd=False)
     except (soundfile.SoundFileError, OSError, TypeError) as error:
         file.seek(0)
-        # FFmpeg would read what libsndfile knows to be damaged, and not say so
+        # only of unknown formats: FFmpeg would read a file that libsndfile knows to be damaged, and not say so
         is_unknown = getattr(error, "code", None) == UNRECOGNISED
         contained = containers.opened(file) if is_unknown else None
         if contained is None:
@@ -210,6 +211,8 @@ def _check_claims(name: str, sample_rate: int, channels: int, frames: int | None
 def _without_damage(
     name: str, sample_rate: int, blocks: Callable[[], Iterator[np.ndarray]]
 ) -> Callable[[], Iterator[np.ndarray]]:
+    """Blocks, in which a fault of a decoder becomes a `UserError` with its time."""
+
     def checked() -> Iterator[np.ndarray]:
         done = 0
         try:
@@ -218,7 +221,7 @@ def _without_damage(
                 yield block
         except (soundfile.SoundFileError, *containers.errors()) as error:
             at = done / sample_rate
-            raise UserError(f"{name} is damaged or truncated behind {at:.2f} s ({_reason(error)})") from error
+            raise UserError(f"{name} is damaged or truncated after {at:.2f} s ({_reason(error)})") from error
 
     return checked
 
@@ -254,7 +257,7 @@ def _standard_input() -> Iterator[IO[bytes]]:
 
 
 def found(folder: Path) -> list[Path]:
-    """The files below a folder whose names end as those of sound do, sorted; links to folders are not followed.
+    """The files in a folder and below it that have an ending of sound, sorted; links to folders are not followed.
 
     Raises:
         UserError: there are none.

@@ -19,7 +19,7 @@ from speaker_count.errors import UserError
 from speaker_count.files import deleted
 
 MINUTE = 60.0
-SPARE = 1e-6
+SPARE = 1e-6  # s, for sums of hops that are no exact floats
 
 
 def header(classes: Sequence[int]) -> str:
@@ -28,10 +28,10 @@ def header(classes: Sequence[int]) -> str:
 
 
 class Log:
-    """Counts, minute by minute, appended to a file. What the file holds already is left as it is.
+    """Counts, minute by minute, appended to a file, whose content is left as it is.
 
     Each row is written at once, when its minute is over: a crash or a full disk cuts the last row at most, and the next
-    log begins on a line of its own. As a context manager, it writes the minute that has begun, too.
+    log begins on a line of its own. Used as a context manager, it ends with the minute that has begun.
 
     Args:
         path: the file; a log with the same classes is continued.
@@ -57,7 +57,7 @@ class Log:
             raise
 
     def _begin(self) -> None:
-        """Check what the file holds, and write what it lacks to be appended to."""
+        """Check what the file holds, and complete a first line or a row that was cut."""
         self._lock()
         first = header(self._classes) + "\n"
         size = os.fstat(self._file).st_size
@@ -93,11 +93,12 @@ class Log:
             os.fsync(self._file)
 
     def add(self, at: float, count: int, seconds: float) -> None:
-        """Note a count.
+        """Add a count to its minute, and write the minute before where that is over.
 
         Args:
             at: when, in seconds since 1970.
-            seconds: how long.
+            count: the number of speakers.
+            seconds: how long it lasts.
 
         Raises:
             UserError: the file was deleted.

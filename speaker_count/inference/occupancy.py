@@ -1,4 +1,4 @@
-"""Logs of counts by hour and weekday. Logs come from anywhere: what does not fit in them is named and skipped."""
+"""Logs of counts by hour and weekday. Logs come from anywhere: rows that make no sense are named and skipped."""
 
 import datetime
 import math
@@ -17,8 +17,8 @@ from speaker_count.inference.session import MOST_SPEAKERS
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 LONGEST_LINE = 4096  # bytes
 YEARS = 2000, 2199
-LEAST_SECONDS = 300.0  # that a peak or quiet hour was listened to: less says little of it
-SPARE = 1.0  # s that a row may have above a minute
+LEAST_SECONDS = 300.0  # that were logged of a peak or quiet hour; less says little about it
+SPARE = 1.0  # s, by which a row may exceed a minute
 SHOWN = 40  # characters of a damaged row
 
 
@@ -69,7 +69,7 @@ class Occupancy:
     zones: set[datetime.timedelta] = field(default_factory=set)
 
     def add(self, minute: Minute) -> None:
-        """Add a row of a log; rows of the same minute are put together."""
+        """Add a row of a log; a minute may have several."""
         offset = minute.begin.utcoffset()
         assert offset is not None
         self.zones.add(offset)
@@ -97,7 +97,7 @@ class Occupancy:
         """When there were more speakers than the limit, in the order of time.
 
         Raises:
-            UserError: the logs know no such number.
+            UserError: the logs do not count so high, or the limit is negative.
         """
         if self.limit is None or not 0 <= self.limit < max(self.classes):
             raise UserError(f"--limit {self.limit}: the logs count up to {max(self.classes)}: give a lower number")
@@ -125,10 +125,10 @@ def read(path: str | Path, damaged: Callable[[str], None]) -> Iterator[Minute]:
     """The rows of a log that `speaker-count listen --log` wrote.
 
     Args:
-        damaged: is told of each row that is skipped, in a line.
+        damaged: is called for each row that is skipped, with one line for the user.
 
     Raises:
-        UserError: it is no such log.
+        UserError: the file is missing, or no such log.
     """
     if os.path.exists(path) and not os.path.isfile(path):
         raise UserError(f"{path} is no regular file")

@@ -13,7 +13,7 @@ from speaker_count.inference.prediction import Prediction
 
 MOST_BYTES = 2**26  # of an RTTM file
 WIDTH = 79  # of the lines that are printed
-AUDIO_FIELDS = 8  # of a line, at least: type, file, channel, begin, duration, two unused ones, speaker
+FIELDS = 8  # of a line, at least: type, file, channel, begin, duration, two unused ones, speaker
 
 Turns = dict[str, list[tuple[float, float]]]  # by speaker: begin and end of each turn, in seconds
 
@@ -32,7 +32,7 @@ class Score:
 
     @property
     def _capped(self) -> np.ndarray:
-        """The true counts as a net can say them: more than its most are its most."""
+        """The true counts within the classes: more speakers than the net knows are its most."""
         return np.clip(np.arange(len(self.seconds)), self.classes[0], self.classes[-1])
 
     def _share(self, condition: np.ndarray) -> float:
@@ -75,7 +75,7 @@ class Score:
         }
 
     def lines(self) -> list[str]:
-        """The score in words."""
+        """The score as lines for a terminal."""
         constant, share = self.constant
         minutes = ", ".join(
             f"{count}: {predicted - true:+.2f} (of {true:.2f})" for count, (true, predicted) in self.minutes().items()
@@ -115,7 +115,7 @@ class Reference:
 
     def _add(self, fields: list[str], number: int) -> None:
         try:
-            if len(fields) < AUDIO_FIELDS:
+            if len(fields) < FIELDS:
                 raise ValueError
             begin, duration = float(fields[3]), float(fields[4])
             if not (math.isfinite(begin) and begin >= 0 and 0 <= duration < math.inf):
@@ -125,7 +125,7 @@ class Reference:
         self.turns.setdefault(fields[1], {}).setdefault(fields[7], []).append((begin, begin + duration))
 
     def turns_of(self, prediction: Prediction, alone: bool = True) -> Turns:
-        """The turns of a prediction's recording, which RTTM calls as its file, without the ending.
+        """The turns of a prediction's recording, whose name in RTTM is that of its file, without the ending.
 
         Args:
             alone: this is the only prediction, so that a reference of one recording is its own, whatever its name.
@@ -156,7 +156,7 @@ def true_counts(turns: Turns) -> tuple[np.ndarray, np.ndarray]:
     """How many speak when: a speaker's turns that overlap are one.
 
     Returns:
-        The seconds at which the count changes, `(changes,)`; and the count before each change and behind the last one,
+        The seconds at which the count changes, `(changes,)`; and the count before each change and after the last one,
         `(changes + 1,)`.
     """
     changes: list[tuple[float, int]] = []

@@ -37,7 +37,7 @@ def minutes(labels: Sequence[str], seconds: Sequence[float]) -> list[str]:
 
 
 def timeline(prediction: Prediction, width: int, encoding: str | None = "utf-8") -> list[str]:
-    """Lines: a column is a piece of time, and as high as the count that lasts longest in it.
+    """Lines: each column is a piece of time, as high as the count that lasts longest in it.
 
     Args:
         width: of the terminal, in characters.
@@ -72,7 +72,7 @@ def _heights(prediction: Prediction, columns: int) -> list[int]:
     cuts = np.linspace(0, prediction.duration, columns + 1)
     lasting = np.zeros((columns, len(prediction.classes)))
     for place, count in enumerate(prediction.classes):
-        # how long this count lasted until each edge of the windows, then until each cut
+        # how long this count has lasted by each edge of the windows, then by each cut
         until = np.concatenate([[0], np.cumsum(np.diff(prediction.edges) * (prediction.counts == count))])
         lasting[:, place] = np.diff(np.interp(cuts, prediction.edges, until))
     return [prediction.classes[place] for place in lasting.argmax(axis=1)]

@@ -1,4 +1,4 @@
-"""Counts while they come: a view that rolls in a terminal, and lines elsewhere."""
+"""Counts as they come: a view that rolls in a terminal, and lines elsewhere."""
 
 import datetime
 import os
@@ -12,7 +12,7 @@ from speaker_count.inference.predictor import Moment
 
 WIDTH = 80  # columns of a terminal, at most
 COLUMN = 1.0  # s
-REDRAWN = 0.2  # s of sound between two states of the view, at least
+REDRAWN = 0.2  # s of sound between two drawings, at least
 UP, CLEAR, CLEAR_BELOW = "\x1b[{}F", "\x1b[K", "\x1b[J"
 
 
@@ -47,7 +47,7 @@ class Lines:
 
 
 class Rolling(Lines):
-    """The last minute or so, a second in each column, and the count now; it is drawn again in its place.
+    """The last minute or so, a second in each column, and the count now, drawn again and again in the same place.
 
     Args:
         classes, labels: as of `Lines`.
@@ -67,7 +67,7 @@ class Rolling(Lines):
             self._column = column
             self._second.clear()
         self._second[moment.speakers] += 1
-        # that which lasts longest in this second; of two, the larger one
+        # the count that lasts longest in this second; of two, the larger one
         self._heights[-1] = max(self._second, key=lambda count: (self._second[count], count))
         if moment.time - self._drawn >= REDRAWN or not self._lines:
             self._drawn = moment.time
@@ -75,7 +75,7 @@ class Rolling(Lines):
 
     def _draw(self, now: str) -> None:
         width = max(timeline.NARROWEST, min(WIDTH, shutil.get_terminal_size().columns) - timeline.MARGIN - 1)
-        if width != self._width:  # what was drawn before may be broken into more lines: begin below it
+        if width != self._width:  # the terminal may have wrapped what was drawn: begin below it
             self._width, self._lines = width, 0
         heights = [*self._heights][-width:]
         seconds = timeline.clock(width * COLUMN)

@@ -12,7 +12,7 @@ def windows(blocks: Iterable[np.ndarray], length: int, hop: int, batch: int) -> 
         blocks: `(samples,)` each.
         length: of a window, in samples.
         hop: from the start of one to that of the next, at most `length`.
-        batch: how many are given at a time; the last ones are fewer.
+        batch: how many are given at a time; the last time it may be fewer.
 
     Yields:
         `(windows, length)`, views of the stream.
@@ -41,7 +41,7 @@ def _views(samples: np.ndarray, length: int, hop: int) -> np.ndarray:
 
 
 def reach(hop_seconds: float, seconds: float) -> int:
-    """How many neighbours on each side have a weight where a window's probabilities are smoothed."""
+    """How many neighbours on each side have a weight above 0 in `smoothed`."""
     return max(0, int(np.ceil(seconds / hop_seconds)) - 1)
 
 
@@ -52,7 +52,7 @@ def smoothed(probabilities: np.ndarray, hop_seconds: float, seconds: float) -> n
     Args:
         probabilities: `(windows, classes)`.
         hop_seconds: from one window to the next.
-        seconds: how far neighbours matter; 0: not at all.
+        seconds: within which neighbours count; 0: none do.
 
     Returns:
         `(windows, classes)`; rows sum to 1.
