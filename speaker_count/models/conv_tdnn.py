@@ -71,9 +71,11 @@ class ConvTDNN(nn.Module):
         return logits if frames is None or not self.training else (logits, frames)
 
     def with_frames(self, spectrogram: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What `forward` gives in training; None without `frame_classes`."""
+        """Logits of the clip and of its time steps, as of `forward` in training; None for the steps without
+        `frame_classes`.
+        """
         if self.training:
-            spectrogram = hidden(hidden(spectrogram, 2, self.band_mask), 3, self.time_mask)
+            spectrogram = masked(masked(spectrogram, 2, self.band_mask), 3, self.time_mask)
         features = self.features(spectrogram).flatten(1, 2)  # (batch, channels * bands, steps)
         features = self.blocks(self.narrow(features))  # (batch, width, steps)
         spread, mean = torch.var_mean(features, dim=2, correction=0)
@@ -103,11 +105,12 @@ class ResidualBlock(nn.Module):
         return nn.functional.relu(features + self.layers(features))
 
 
-def hidden(spectrogram: Tensor, dim: int, widest: int, stripes: int = 2) -> Tensor:
-    """A spectrogram whose clips have stripes of their mean, at random places along a dimension.
+def masked(spectrogram: Tensor, dim: int, widest: int, stripes: int = 2) -> Tensor:
+    """A spectrogram `(batch, 1, bands, time)`, of which stripes at random places are replaced by each clip's mean.
 
     Args:
-        widest: of a stripe; 0: there are none.
+        dim: 2 for stripes of bands, 3 for stripes of time.
+        widest: the largest width of a stripe, in bands or frames; 0: there are no stripes.
     """
     if not widest:
         return spectrogram

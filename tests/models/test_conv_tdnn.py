@@ -1,6 +1,6 @@
 import torch
 
-from speaker_count.models.conv_tdnn import ConvTDNN, hidden
+from speaker_count.models.conv_tdnn import ConvTDNN, masked
 from speaker_count.models.front_end import LogMelFrontEnd
 
 
@@ -24,15 +24,15 @@ def test_frames_are_given_in_training_alone():
     assert net.eval()(spectrogram).shape == (3, 4)
 
 
-def test_hidden_stripes_have_the_clip_s_mean():
+def test_masked_stripes_have_the_clip_s_mean():
     torch.manual_seed(0)
     spectrogram = torch.randn(200, 1, 80, 101)
     for dim, widest in ((2, 8), (3, 20)):
-        masked = hidden(spectrogram, dim, widest)
-        changed = (masked != spectrogram).any(dim=5 - dim)[:, 0]  # (clips, bands or frames)
+        striped = masked(spectrogram, dim, widest)
+        changed = (striped != spectrogram).any(dim=5 - dim)[:, 0]  # (clips, bands or frames)
         assert 0 < changed.sum(dim=1).max() <= 2 * widest
         assert changed.any(dim=0).all()  # at any place
         means = spectrogram.mean(dim=(1, 2, 3))
-        where = masked != spectrogram
-        torch.testing.assert_close(masked[where], means[:, None, None, None].expand_as(masked)[where])
-    assert hidden(spectrogram, 2, 0) is spectrogram
+        where = striped != spectrogram
+        torch.testing.assert_close(striped[where], means[:, None, None, None].expand_as(striped)[where])
+    assert masked(spectrogram, 2, 0) is spectrogram
