@@ -7,9 +7,9 @@ import numpy as np
 
 from speaker_count.inference.occupancy import WEEKDAYS, Exceeded, Hour, Occupancy, mean
 
-LISTED = 30  # times that a limit was exceeded
+LISTED = 30  # of the times that a limit was exceeded
 RANKED = 3  # peak and quiet hours that are named
-COLOURS = ("#d0d7de", "#56B4E9", "#0072B2", "#E69F00", "#D55E00")  # for 0, 1, ... speakers; the last one for more
+COLOURS = ("#d0d7de", "#56B4E9", "#0072B2", "#E69F00", "#D55E00")  # for 0, 1, 2, 3 speakers, and for more
 
 
 def zone(occupancy: Occupancy) -> str:
@@ -19,12 +19,13 @@ def zone(occupancy: Occupancy) -> str:
 
 
 def lines(occupancy: Occupancy) -> list[str]:
-    """A summary, a table of the mean number of speakers by hour and weekday, and the peak and quiet hours."""
+    """Lines: a summary, a table of the mean number of speakers by hour and weekday, and the peak and quiet hours."""
     classes = sorted(occupancy.classes)
     whole = float(occupancy.seconds.sum())
     days = sorted(occupancy.days)
+    dates = f"{days[0]} to {days[-1]}" if len(days) > 1 else f"{days[0]}"
     result = [
-        f"{days[0]} to {days[-1]}: {_hours(whole)} on {len(days)} day{'s' * (len(days) > 1)}, "
+        f"{dates}: {_hours(whole)} on {len(days)} day{'s' * (len(days) > 1)}, "
         f"local times as logged ({zone(occupancy)})",
         "",
         "mean number of speakers" + "share of time with".rjust(56),
@@ -48,7 +49,7 @@ def lines(occupancy: Occupancy) -> list[str]:
 
 
 def limit_lines(found: list[Exceeded], limit: int) -> list[str]:
-    """When a limit was exceeded, and how long in the minutes from the first to the last with more."""
+    """Lines: each unbroken row of minutes in which a limit was exceeded, and for how long it was."""
     name = f"{limit} speaker{'s' * (limit != 1)}"
     if not found:
         return [f"never more than {name}"]

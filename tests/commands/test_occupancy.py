@@ -40,7 +40,7 @@ def test_a_file_that_is_no_log_is_named_and_does_not_stop_the_others(verb, logs)
     (logs / "notes.csv").write_text("my notes\n")
     code, out, err = verb("occupancy", "notes.csv", "none.csv", "a.csv", ".")
     assert code == 1
-    assert "5.00 min on 1 day" in out
+    assert out.startswith("2026-11-23: 5.00 min on 1 day, ")
     assert err.splitlines() == [
         "notes.csv is no log of counts: `speaker-count listen --log FILE.csv` writes one",
         "none.csv: No such file or directory",
