@@ -113,9 +113,9 @@ def test_a_finished_run_counts_without_an_export_before_and_its_folder_stays_as_
     else:
         (run / "mine.onnx").unlink()
     before = {path: path.stat().st_mtime_ns for path in [run, *run.rglob("*")]}
+    for files in ("COPIED", "KEPT", "NAMES"):  # without onnxruntime for browsers, which a checkout may lack
+        monkeypatch.setattr(page, files, tuple(name for name in getattr(page, files) if name not in page.RUNTIME))
     monkeypatch.setattr(page, "RUNTIME", ())
-    monkeypatch.setattr(page, "COPIED", ())
-    monkeypatch.setattr(page, "NAMES", ("index.html", "net.json", "net.onnx"))
     expected = speaker_count.predict(tmp_path / "x.wav", model=exported / "mine.onnx")
     code, out, err = verb("predict", "x.wav", "--run", run, "--format", "json")
     assert (code, err) == (0, "")
