@@ -5,8 +5,17 @@ import errno
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# no permission, no space, a link where none is followed
-SYSTEM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ELOOP}
+# no permission, no space, a limit on files (ulimit -f), a link where none is followed, a name that is too long
+SYSTEM = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+}
 NO_HOME = "Could not determine home directory"  # Python's, where a path begins with ~
 # in messages of Python, torch and the linker; of those who raise them only Python has a class for it
 NO_MEMORY = ("allocate memory", "out of memory", "failed to map segment")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speaker_count.errors import UserError, needed_by
+from speaker_count.files import PARTIAL
 from speaker_count.training.importing import importing
 
 if TYPE_CHECKING:
@@ -110,3 +111,12 @@ def check_plot(path: Path) -> None:
         importlib.import_module("matplotlib")
     if not path.parent.is_dir():
         raise UserError(f"--plot {path}: there is no folder {path.parent}")
+    try:
+        if path.is_dir():
+            raise UserError(f"--plot {path}: it is a folder")
+        partial = path.with_name(path.name + PARTIAL)
+        partial.unlink(missing_ok=True)  # it may be a link
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        raise UserError(f"--plot {path}: {error.strerror}") from error

@@ -12,13 +12,16 @@ from types import FrameType
 
 from speaker_count.commands import counting
 from speaker_count.errors import UserError
+from speaker_count.training import streams
 
+FIRST_YEAR, LAST_YEAR = 2000, 2198  # those that `occupancy` reads, and some time to go on
 ENDS = ("SIGTERM", "SIGHUP")  # as a service or a terminal that is closed sends them
 
 
 def main() -> None:
     """Read the command line, and count until the sound ends or Ctrl-C."""
     arguments = _parser().parse_args()
+    streams.hush_libraries()
     counting.check(arguments)
     if arguments.from_file is None and (arguments.fast or arguments.start is not None):
         raise UserError("--fast and --start are for a recording: name one with --from-file")
@@ -82,9 +85,14 @@ def _listen(arguments: argparse.Namespace, began: float | None) -> None:
 def _time(text: str) -> float:
     """A time of day as seconds since 1970; local unless it says otherwise."""
     try:
-        return datetime.datetime.fromisoformat(text).timestamp()
+        time = datetime.datetime.fromisoformat(text)
+        if FIRST_YEAR <= time.year <= LAST_YEAR:
+            return time.timestamp()
+        raise ValueError
     except (ValueError, OverflowError, OSError) as error:
-        raise UserError(f"--start {text}: expected a time such as 2026-11-26T09:00") from error
+        raise UserError(
+            f"--start {text}: expected a time such as 2026-11-26T09:00, of the years {FIRST_YEAR} to {LAST_YEAR}"
+        ) from error
 
 
 @contextlib.contextmanager

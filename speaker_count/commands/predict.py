@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from speaker_count.commands import counting
 from speaker_count.errors import UserError
+from speaker_count.training import streams
 
 if TYPE_CHECKING:
     from speaker_count.inference.prediction import Prediction
@@ -24,6 +25,7 @@ FORMATS = ("text", "json", "csv", "rttm", "audacity")
 def main() -> None:
     """Read the command line, count in each recording, and print; exit code 1 where one of them cannot be read."""
     arguments = _parser().parse_args([_as_path(word) for word in sys.argv[1:]])
+    streams.hush_libraries()
     # from here on what takes longer
     from speaker_count.inference.scoring import Reference
 

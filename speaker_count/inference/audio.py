@@ -16,7 +16,7 @@ import soundfile
 import soxr
 
 from speaker_count.errors import UserError, first_line, install
-from speaker_count.inference import containers
+from speaker_count.inference import containers, truncation
 
 RATES = 4_000, 768_000  # Hz; a file that claims another rate is no recording of speech
 MOST_HOURS = 100  # of a recording, because a forged header may claim any length
@@ -29,6 +29,7 @@ UNKNOWN_FRAMES = 2**62  # from here on, libsndfile says that it does not know th
 STREAMED = 0x7FFFF000, 0xFFFFFFFF  # bytes, between which programs that write to a pipe claim a length
 CLAIM = re.compile(r":\s*(\d+) \(should be (\d+)\)")  # in libsndfile's log of a header: claimed, found
 STANDARD_INPUT = "standard input"
+MISLEADING = "File does not exist", "Internal error"  # libsndfile's words where it makes no sense of a header
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,11 @@ def opened(path: str | Path) -> Iterator[Recording]:
         with _standard_input() as file:
             yield from _recordings(file, STANDARD_INPUT, is_pipe=True)
         return
-    name = str(path)
+    name = str(path) or "''"
     try:
         kind = os.stat(path).st_mode
         if stat.S_ISDIR(kind):
+            os.scandir(path).close()  # it may be here because it cannot be read
             raise UserError(f"{name} is a folder")
         if not stat.S_ISREG(kind):  # a pipe would be waited for
             raise UserError(f"{name} is no regular file; `speaker-count predict -` reads the standard input")
@@ -88,11 +90,16 @@ def of_array(samples: Any, sample_rate: int | None, name: str = "the array") -> 
     Raises:
         UserError: the sample rate is missing, or the array has another form.
     """
-    for conversion in ("detach", "cpu"):  # of a tensor; torch need not be there
-        samples = getattr(samples, conversion, lambda given=samples: given)()
-    array = np.asarray(samples)
-    if sample_rate is None or sample_rate != int(sample_rate):
+    try:
+        is_short = str(getattr(samples, "dtype", "")) == "torch.bfloat16"  # which NumPy does not know
+        for conversion in ("detach", "cpu", *["float"] * is_short):  # of a tensor; torch need not be there
+            samples = getattr(samples, conversion, lambda given=samples: given)()
+        array = np.asarray(samples)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{name} cannot be read as numbers, (samples, channels): {_reason(error)}") from error
+    if not _is_whole(sample_rate):
         raise UserError(f"{name} needs its sample rate: predict(array, sample_rate=16_000)")
+    assert sample_rate is not None
     if array.ndim not in (1, 2) or array.dtype.kind not in "fiu":
         raise UserError(f"{name} has the form {array.shape} of {array.dtype}: expected numbers, (samples, channels)")
     array = array[:, None] if array.ndim == 1 else array if len(array) >= array.shape[1] else array.T
@@ -127,13 +134,14 @@ def mono(recording: Recording, sample_rate: int, channel: int | None = None) -> 
         resampler = soxr.ResampleStream(recording.sample_rate, sample_rate, 1, dtype="float32", quality="HQ")
     done = 0
     for block in recording.blocks():
-        samples = block.mean(axis=1) if channel is None else np.ascontiguousarray(block[:, channel - 1])
-        usable = np.abs(samples) < LOUDEST
+        chosen = block if channel is None else block[:, channel - 1 : channel]
+        usable = (np.abs(chosen) < LOUDEST).all(axis=1)
         if not usable.all():
             at = (done + int(np.argmin(usable))) / recording.sample_rate
             raise UserError(
                 f"{recording.name} has samples that are not numbers, or far beyond full scale, at {at:.2f} s"
             )
+        samples = chosen.mean(axis=1)
         done += len(block)
         if done > MOST_HOURS * 3600 * recording.sample_rate and not recording.is_endless:
             raise UserError(f"{recording.name} is longer than {MOST_HOURS} hours: cut it into parts")
@@ -160,6 +168,8 @@ def _recordings(file: IO[bytes], name: str, is_pipe: bool = False) -> Iterator[R
     """Yield one recording, that of an open file, for a context manager."""
     if not os.fstat(file.fileno()).st_size:
         raise UserError(f"{name} is empty")
+    if lacks := truncation.lacking(file):
+        raise UserError(f"{name} is truncated: it has {lacks[0]:,} of {lacks[1]:,} bytes")
     try:
         sound = _Forward(file.fileno(), closefd=False)
     except (soundfile.SoundFileError, OSError, TypeError) as error:
@@ -227,12 +237,22 @@ def _without_damage(
 
 
 def _reason(error: BaseException) -> str:
-    return re.sub(r"^Error (opening \S+)?\s*:\s*", "", first_line(error)).rstrip(".")
+    text = getattr(error, "strerror", None) or first_line(error)
+    text = re.sub(r"^Error (opening \S+)?\s*:\s*", "", text).rstrip(".")
+    return "its header is damaged" if text.startswith(MISLEADING) else text
+
+
+def _is_whole(number: Any) -> bool:
+    try:
+        return bool(number == int(number))
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _as_float(block: np.ndarray) -> np.ndarray:
     if block.dtype.kind == "f":
-        return block.astype(np.float32)
+        with np.errstate(over="ignore"):  # infinity is refused, where it is
+            return block.astype(np.float32)
     half = 2.0 ** (8 * block.dtype.itemsize - 1)
     return ((block - half if block.dtype.kind == "u" else block) / half).astype(np.float32)
 
@@ -257,7 +277,8 @@ def _standard_input() -> Iterator[IO[bytes]]:
 
 
 def found(folder: Path) -> list[Path]:
-    """The files in a folder and below it that have an ending of sound, sorted; links to folders are not followed.
+    """The files in a folder and below it that have an ending of sound, sorted, and folders below it that cannot be
+    read; links to folders are not followed.
 
     Raises:
         UserError: there are none.
@@ -265,12 +286,14 @@ def found(folder: Path) -> list[Path]:
     endings = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"}
     endings |= {".aif", ".aifc", ".mp2", ".oga", ".opus", ".wave"}
     endings |= set(containers.ENDINGS) if containers.is_installed() else set()
-    paths = sorted(
+    unread: list[OSError] = []
+    paths = [
         Path(root, name)
-        for root, _, names in os.walk(folder)
+        for root, _, names in os.walk(folder, onerror=unread.append)
         for name in names
         if os.path.splitext(name)[1].lower() in endings
-    )
+    ]
+    paths += [Path(error.filename) for error in unread]
     if not paths:
         raise UserError(f"{folder} holds no file of sound")
-    return paths
+    return sorted(paths)

@@ -9,6 +9,13 @@ import numpy as np
 ENDINGS = (".3gp", ".aac", ".ac3", ".avi", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm",
            ".wma", ".wmv")  # fmt: skip
 FORMAT = "fltp"  # of FFmpeg, to which frames are converted: float32, a row for each channel
+# the formats that FFmpeg may read: none of them names other files or addresses, as playlists do (M3U8, SDP, DASH)
+DEMUXERS = (
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,avi,caf,dts,eac3,flac,flv,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,rm,tak,"
+    "truehd,tta,w64,wav,wv"
+)
+CLOSED = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none"}  # nothing but the file is opened
+BLOCK = 2**16  # samples that are given at a time: a frame has only about a thousand
 
 
 def is_installed() -> bool:
@@ -39,7 +46,17 @@ class Contained:
         self.sample_rate, self.channels = int(self._stream.rate or 0), int(self._stream.channels or 0)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """`(samples, channels)` float32, frame by frame."""
+        """`(samples, channels)` float32."""
+        kept: list[np.ndarray] = []
+        for frame in self._frames():
+            kept.append(frame)
+            if sum(map(len, kept)) >= BLOCK:
+                yield np.concatenate(kept)
+                kept = []
+        if kept:
+            yield np.concatenate(kept)
+
+    def _frames(self) -> Iterator[np.ndarray]:
         import av
 
         resampler = av.AudioResampler(format=FORMAT, layout=self._stream.layout.name, rate=self.sample_rate)
@@ -61,7 +78,7 @@ def opened(file: IO[bytes]) -> Contained | None:
     import av
 
     try:
-        container = av.open(file)
+        container = av.open(file, options=CLOSED)
     except (av.error.FFmpegError, ValueError):
         return None
     contained = Contained(container) if container.streams.audio else None

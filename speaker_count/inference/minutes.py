@@ -44,9 +44,9 @@ class Log:
     def __init__(self, path: str | Path, classes: Sequence[int]) -> None:
         self._path, self._classes = Path(path), list(classes)
         self._minute, self._seconds = -1, dict.fromkeys(classes, 0.0)
-        if self._path.exists() and not self._path.is_file():
-            raise UserError(f"--log {path}: it is no regular file")  # a pipe would be waited for
         try:
+            if self._path.exists() and not self._path.is_file():
+                raise UserError(f"--log {path}: it is no regular file")  # a pipe would be waited for
             self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         except OSError as error:
             raise UserError(f"--log {path}: {error.strerror}") from error

@@ -58,9 +58,15 @@ def limit_lines(found: list[Exceeded], limit: int) -> list[str]:
     longest = sorted(found, key=lambda each: -each.seconds)[:LISTED]
     only = f"; the {LISTED} longest:" if len(found) > LISTED else ""
     return [f"more than {name}: {times}, {_hours(whole)} in all{only}"] + [
-        f"  {each.begin:%a %Y-%m-%d %H:%M} to {each.end:%H:%M} {each.seconds / 60:8.2f} min, at most {each.most}"
+        f"  {each.begin:%a %Y-%m-%d %H:%M} to {_end(each)} {each.seconds / 60:8.2f} min, at most {each.most}"
         for each in sorted(longest, key=lambda each: each.begin)
     ]
+
+
+def _end(time: Exceeded) -> str:
+    """The end of a time, with its day where that is another one."""
+    within = time.end - datetime.timedelta(minutes=1)
+    return f"{time.end:%H:%M}" if within.date() == time.begin.date() else f"{time.end:%Y-%m-%d %H:%M}"
 
 
 def plot(occupancy: Occupancy, path: Path) -> None:

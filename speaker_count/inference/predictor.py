@@ -1,5 +1,6 @@
 """From recordings to counts over time."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -79,6 +80,8 @@ class Predictor:
     ) -> None:
         if threads is not None and not 1 <= threads <= MOST_THREADS:
             raise UserError(f"threads={threads}: expected 1 to {MOST_THREADS}")
+        if channel is not None and channel < 1:
+            raise UserError(f"channel={channel}: expected 1 or more")
         self._session = Session(packaged() if model is None else model, threads)
         net = self._session.described
         self.sample_rate, self.clip_samples = net.sample_rate, net.clip_samples
@@ -144,8 +147,9 @@ class Predictor:
             parts = list(self._session.stream(batches(), self._session.over_time))
         duration = samples / self.sample_rate
         if samples < self.clip_samples:
+            shown = math.floor(100 * duration) / 100  # rounded, it could be all that is needed
             raise UserError(
-                f"{recording.name} has {duration:.2f} s: the net needs at least {self.window_seconds:g} s of sound"
+                f"{recording.name} has {shown:.2f} s: the net needs at least {self.window_seconds:g} s of sound"
             )
         probabilities = self._smoothed(np.concatenate(parts), np.concatenate(silent))
         starts = np.arange(len(probabilities)) * self.hop_samples

@@ -23,10 +23,12 @@ from speaker_count.errors import UserError
 
 INPUT, OUTPUT, MIDDLE = "waveform", "probabilities", "middle"
 MOST_BYTES = 2**29  # of a file; the packaged one takes a hundredth
+NOWHERE = os.path.join(os.devnull, "none")  # no folder: a file of weights beside the net is not opened
 LONGEST_LABEL = 60  # characters
 MOST_SPEAKERS = 100  # of a class
 RATES = 4_000, 192_000  # Hz
 MOST_SAMPLES = 2**24  # of a clip: a quarter of an hour at 16 kHz
+SLACK = 1e-3  # that probabilities may be off by
 BATCH = 16  # clips that are computed at a time: their activations fit a processor's cache
 
 
@@ -95,11 +97,12 @@ class Session:
 
     def __init__(self, model: str | Path | bytes, threads: int | None = None) -> None:
         self._threads = threads or usable_cores()
-        name = "the ONNX model" if isinstance(model, bytes) else str(model)
+        self._name = name = "the ONNX model" if isinstance(model, bytes) else str(model)
         try:
             content = model if isinstance(model, bytes) else _read(Path(model))
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 4  # what is wrong is in the exception
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", NOWHERE)
             # batches are computed in parallel, each in one thread: threads within a batch wait for each other
             options.intra_op_num_threads = options.inter_op_num_threads = 1
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -109,9 +112,12 @@ class Session:
             raise UserError(f"cannot read {name}: {error.strerror or error}") from error
         except Exception as error:  # onnxruntime's errors share no class
             own = str(error) if type(error) is ValueError else "onnxruntime cannot load it"
-            raise UserError(
-                f"{name} is no net to count with ({own}): `speaker-count export RUN_DIR` writes one"
-            ) from error
+            raise self._no_net(own) from error
+        # what a file says is not always what it does
+        self.probabilities(np.zeros((2, self.described.clip_samples), np.float32), self.over_time)
+
+    def _no_net(self, reason: str) -> UserError:
+        return UserError(f"{self._name} is no net to count with ({reason}): `speaker-count export RUN_DIR` writes one")
 
     def probabilities(self, clips: np.ndarray, output: str = OUTPUT) -> np.ndarray:
         """The probability of each class.
@@ -131,19 +137,35 @@ class Session:
 
         Args:
             batches, output: as of `probabilities`.
+
+        Raises:
+            UserError: the net fails, or gives no probabilities.
         """
+        running = onnxruntime.RunOptions()
+        running.log_severity_level = 4
         ahead: deque[Future[np.ndarray]] = deque()
         with ThreadPoolExecutor(self._threads) as pool:
-            for clips in batches:
-                ahead.append(pool.submit(self._run, clips, output))
-                if len(ahead) > self._threads:
+            try:
+                for clips in batches:
+                    ahead.append(pool.submit(self._run, clips, output, running))
+                    if len(ahead) > self._threads:
+                        yield ahead.popleft().result()
+                while ahead:
                     yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+            except BaseException:
+                running.terminate = True  # a net from elsewhere may have an endless loop, which Ctrl-C ends
+                raise
 
-    def _run(self, clips: np.ndarray, output: str) -> np.ndarray:
-        (probabilities,) = self._session.run([output], {INPUT: np.ascontiguousarray(clips)})
-        return np.asarray(probabilities)
+    def _run(self, clips: np.ndarray, output: str, running: onnxruntime.RunOptions) -> np.ndarray:
+        try:
+            (given,) = self._session.run([output], {INPUT: np.ascontiguousarray(clips)}, running)
+        except Exception as error:  # onnxruntime's errors share no class
+            raise self._no_net("onnxruntime fails while it runs") from error
+        probabilities = np.asarray(given)
+        fits = probabilities.shape == (len(clips), len(self.described.counts))
+        if not fits or not (np.abs(probabilities.sum(axis=1) - 1) < SLACK).all() or (probabilities < -SLACK).any():
+            raise self._no_net("what it gives are no probabilities")
+        return probabilities
 
 
 def usable_cores() -> int:

@@ -76,9 +76,9 @@ def microphone(device: str | None = None, channel: int | None = None) -> Iterato
         UserError: there is none, it cannot be opened, or it gives no sound any more.
     """
     sounddevice = _sounddevice()
-    chosen = int(device) if device is not None and device.isdecimal() else device
     waiting: queue.Queue[tuple[float, np.ndarray] | None] = queue.Queue()
     try:
+        chosen = int(device) if device is not None and device.isdecimal() else device
         about = sounddevice.query_devices(chosen, "input")
         rate, channels = round(about["default_samplerate"]), channel or min(about["max_input_channels"], MOST_CHANNELS)
         name = f"the microphone {about['name']}"
@@ -97,7 +97,7 @@ def microphone(device: str | None = None, channel: int | None = None) -> Iterato
             callback=heard, finished_callback=lambda: waiting.put(None),
         )  # fmt: skip
         stream.start()
-    except (sounddevice.PortAudioError, ValueError) as error:
+    except (sounddevice.PortAudioError, ValueError, OverflowError) as error:
         what = "no microphone found" if device is None else f"no microphone {device}"
         raise UserError(f"{what} ({_reason(error)}): `--list-devices` shows what there is; {INSTEAD}") from error
     try:

@@ -3,6 +3,8 @@
 import os
 import sys
 
+ERROR_STREAM = 2  # its descriptor
+
 
 def open_closed() -> None:
     """Open each stream that is closed (`>&-`), to nowhere. A file that is opened later would get its number, and
@@ -12,6 +14,23 @@ def open_closed() -> None:
         if getattr(sys, name) is None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is the stream's
             setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r", closefd=False))
+
+
+def hush_libraries() -> None:
+    """Keep the error stream for this process's own lines. What libraries in C write there by themselves goes nowhere:
+    libmpg123 on a cut file, ALSA where there is no sound card.
+    """
+    try:
+        is_error_stream = sys.stderr.fileno() == ERROR_STREAM
+    except (OSError, ValueError):  # it is no file, as in a notebook
+        return
+    if is_error_stream:
+        sys.stderr.flush()
+        own, encoding, errors = os.dup(ERROR_STREAM), sys.stderr.encoding, sys.stderr.errors
+        sys.stderr = os.fdopen(own, "w", buffering=1, encoding=encoding, errors=errors)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, ERROR_STREAM)
+        os.close(nowhere)
 
 
 def say(text: str) -> None:

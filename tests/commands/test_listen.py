@@ -136,6 +136,9 @@ def test_a_reader_who_leaves_ends_it(sound, tmp_path):
         (["--from-file", "x.wav", "--log", "."], "--log .: it is no regular file"),
         (["--from-file", "x.wav", "--device", "1"], "name two sources of sound"),
         (["--from-file", "x.wav", "--start", "noon"], "--start noon: expected a time such as"),
+        (["--from-file", "x.wav", "--start", "0001-01-01T00:00Z", "--log", "x.csv"], "of the years 2000 to"),
+        (["--from-file", "x.wav", "--start", "9999-12-31T23:59:59Z", "--log", "x.csv"], "of the years 2000 to"),
+        (["--from-file", "x.wav", "--log", "x" * 300], "File name too long"),
         (["--from-file", "x.wav", "--channel", "2", "--log", "x.csv"], "x.wav has no channel 2"),
         (["--fast"], "are for a recording"),
         (["--hop", "9"], "hop=9: expected"),
@@ -148,3 +151,4 @@ def test_a_mistake_is_one_line(verb, sound, tmp_path, words, says):
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert says in err
     assert (tmp_path / "notes.csv").read_text() == "my notes\n"
+    assert not (tmp_path / "x.csv").exists() or (tmp_path / "x.csv").read_text() == f"{FIRST}\n"

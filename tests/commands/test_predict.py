@@ -108,20 +108,25 @@ def test_the_reference_scores_and_the_plot_is_a_file(verb, sound, tmp_path):
         (["x.wav", "--weights", "none.onnx"], "cannot read none.onnx"),
         (["x.wav", "--run", "."], "--run .: there is neither a finished run nor "),
         (["x.wav", "--run", ".", "--weights", "x.onnx"], "name two nets"),
-        (["x.wav", "--reference", "none.rttm"], "none.rttm is no RTTM file"),
+        (["x.wav", "--reference", "none.rttm"], "none.rttm: No such file"),
         (["x.wav", "--reference", "x.wav"], "it is no text in UTF-8"),
         (["x.wav", "x.wav", "--plot", "x.png"], "--plot draws one recording, and these are 2"),
         (["x.wav", "--plot", "x.txt"], "the name of a picture ends with .png, .svg, .pdf"),
         (["x.wav", "--plot", "none/x.png"], "there is no folder none"),
+        (["x.wav", "--plot", "folder.png"], "--plot folder.png: it is a folder"),
+        (["x.wav", "--plot", f"{'x' * 251}.png"], ".png: File name too long"),
+        (["x.wav", "--plot", "/proc/x.png"], "--plot /proc/x.png: No such file or directory"),
+        (["x.wav", "--channel", "0"], "channel=0: expected 1 or more"),
         (["empty"], "empty holds no file of sound"),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_read(verb, sound, tmp_path, words, says):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "folder.png").mkdir()
     code, out, err = verb("predict", *words)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert says in err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "x.wav"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "folder.png", "x.wav"]
 
 
 def test_the_standard_input_is_a_recording_too(sound):
@@ -135,6 +140,48 @@ def test_the_standard_input_is_a_recording_too(sound):
         assert json.loads(run(sound.parent, "-", "--format", "json", stdin=file).stdout) == values
     done = run(sound.parent, "-", input=b"")
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"standard input is empty\n")
+
+
+def test_it_writes_nothing_outside_of_its_folder(sound, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    places = ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **dict.fromkeys(places, str(home))}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    command = [sys.executable, "-m", "speaker_count", "predict", "x.wav"]
+    assert subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True).returncode == 0
+    assert list(home.iterdir()) == []  # onnxruntime would note what it ran on there, to be sent
+
+
+def test_a_cut_mp3_is_one_line_and_the_error_stream_has_no_other(sound, tmp_path):
+    soundfile.write(tmp_path / "x.mp3", soundfile.read(sound)[0], RATE)
+    content = (tmp_path / "x.mp3").read_bytes()
+    (tmp_path / "cut.mp3").write_bytes(content[: len(content) // 2])
+    (tmp_path / "header.mp3").write_bytes(content[:40])
+    done = run(tmp_path, "cut.mp3", "header.mp3")
+    assert done.returncode == 1
+    first, second = done.stderr.decode().splitlines()  # libmpg123 would add lines of its own
+    assert first.startswith("cut.mp3 is truncated: it has ")
+    assert second == "header.mp3 is no sound that can be read (its header is damaged)"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_a_folder_that_cannot_be_read_is_named_and_the_rest_is_counted(sound, tmp_path):
+    (tmp_path / "all" / "closed").mkdir(parents=True)
+    shutil.copy(sound, tmp_path / "all" / "x.wav")
+    (tmp_path / "all" / "closed").chmod(0)
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    script = (
+        "import os\nfrom pathlib import Path\nfrom speaker_count.inference import audio\n"
+        "from speaker_count.errors import UserError\nos.setuid(65534)\n"
+        "for path in audio.found(Path('all')):\n"
+        "    try:\n        with audio.opened(path): print(path)\n    except UserError as error: print(error)"
+    )
+    command = [sys.executable, "-c", script]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["all/closed: Permission denied", "all/x.wav"], done.stderr
 
 
 def test_a_picture_without_matplotlib_is_one_line(verb, sound, monkeypatch):

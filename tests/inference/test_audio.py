@@ -65,18 +65,27 @@ def flac(content: bytes, frames: int) -> bytes:
 def contents(noise, tmp_path) -> dict[str, bytes]:
     """The bytes of some files."""
     made = {}
-    for ending in ("wav", "flac", "aiff", "mp3", "caf"):
+    for ending in ("wav", "flac", "aiff", "mp3", "caf", "ogg"):
         soundfile.write(tmp_path / f"whole.{ending}", noise, RATE)
         made[ending] = (tmp_path / f"whole.{ending}").read_bytes()
     return made
 
 
-@pytest.mark.parametrize("ending", ["wav", "flac", "aiff", "mp3", "caf"])
+@pytest.mark.parametrize("ending", ["wav", "flac", "aiff", "mp3", "caf", "ogg"])
 def test_a_truncated_file_is_named_and_not_counted(contents, tmp_path, ending):
     path = tmp_path / f"x.{ending}"
     path.write_bytes(contents[ending][: len(contents[ending]) * 2 // 3])
     with pytest.raises(UserError, match=f"x.{ending} is .*(truncated|malformed)"):
         heard(path)
+
+
+def test_an_ogg_file_that_lacks_a_byte_is_truncated_and_one_with_more_is_whole(contents, tmp_path):
+    for length in (20, 40, len(contents["ogg"]) - 1):
+        (tmp_path / "x.ogg").write_bytes(contents["ogg"][:length])
+        with pytest.raises(UserError, match=f"x.ogg is truncated: it has {length:,} of "):
+            heard(tmp_path / "x.ogg")
+    (tmp_path / "x.ogg").write_bytes(contents["ogg"] + bytes(100))
+    assert len(heard(tmp_path / "x.ogg")) == 3 * RATE
 
 
 def test_a_forged_length_is_refused_before_anything_is_decoded(contents, tmp_path):
@@ -103,6 +112,21 @@ def test_samples_that_are_no_numbers_are_named_with_their_time(noise, tmp_path, 
     soundfile.write(tmp_path / "x.wav", noise, RATE, subtype="FLOAT")
     with pytest.raises(UserError, match="not numbers, or far beyond full scale, at 1.25 s"):
         heard(tmp_path / "x.wav")
+
+
+@pytest.mark.parametrize("other", [np.inf, -np.inf, -3e38, 3e38])
+def test_a_channel_that_is_not_numbers_is_named_even_where_another_one_hides_it(noise, tmp_path, other, recwarn):
+    two = np.stack([noise, noise], axis=1)
+    two[20_000] = -np.inf if np.isinf(other) else 3e38, other
+    soundfile.write(tmp_path / "x.wav", two, RATE, subtype="FLOAT")
+    with pytest.raises(UserError, match="at 1.25 s"):
+        heard(tmp_path / "x.wav")
+    two[:, 1] = noise
+    soundfile.write(tmp_path / "x.wav", two, RATE, subtype="FLOAT")
+    assert len(heard(tmp_path / "x.wav", channel=2)) == len(noise)
+    with pytest.raises(UserError, match="at 0.00 s"):
+        list(audio.mono(audio.of_array(np.full(RATE, 1e300), RATE), RATE))
+    assert not list(recwarn)  # each would be two more lines
 
 
 def test_what_is_no_sound_is_refused_with_its_reason(noise, tmp_path):
@@ -134,6 +158,15 @@ def test_arrays_and_tensors_of_any_kind_are_the_same_sound(noise):
         np.testing.assert_allclose(samples, expected, atol=1e-6)
     with pytest.raises(UserError, match="needs its sample rate"):
         audio.of_array(noise, None)
+    for rate in ("x", float("nan"), float("inf"), RATE + 0.5, [RATE, RATE]):
+        with pytest.raises(UserError, match="needs its sample rate"):
+            audio.of_array(noise, rate)
+    short = torch.tensor(expected).bfloat16()
+    (samples,) = audio.mono(audio.of_array(short, RATE), RATE)
+    np.testing.assert_array_equal(samples, short.float().numpy())
+    for array in ([[1, 2], [3]], torch.zeros(3, device="meta")):
+        with pytest.raises(UserError, match="the array cannot be read as numbers"):
+            audio.of_array(array, RATE)
     for array in (noise[None, None], noise > 0, np.array("x")):
         with pytest.raises(UserError, match="expected numbers"):
             audio.of_array(array, RATE)

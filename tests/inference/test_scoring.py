@@ -89,5 +89,6 @@ def test_what_is_no_reference_is_one_line(tmp_path, content, says):
     (tmp_path / "x.rttm").write_bytes(content)
     with pytest.raises(UserError, match=says):
         Reference(tmp_path / "x.rttm")
-    with pytest.raises(UserError, match="is no RTTM file"):
-        Reference(tmp_path / "none.rttm")
+    for name, why in (("none.rttm", "none.rttm: No such file"), (".", "is no RTTM file")):
+        with pytest.raises(UserError, match=why):
+            Reference(tmp_path / name)

@@ -1,6 +1,9 @@
 """Nets that onnxruntime runs, and files that are none."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -10,6 +13,7 @@ import torch
 import speaker_count
 from speaker_count.errors import UserError
 from speaker_count.inference.session import MIDDLE, OUTPUT, Session, packaged
+from tests.conftest import REPOSITORY
 
 
 def test_the_packaged_file_counts_as_the_packaged_weights_do_on_real_speech(conversation):
@@ -74,6 +78,85 @@ def test_a_file_that_is_no_net_to_count_with_is_refused_with_its_reason(model, s
         model = changed(outputs=model)
     with pytest.raises(UserError, match=f"no net to count with \\({says}"):
         Session(model)
+
+
+def net(*nodes: onnx.NodeProto, **values: np.ndarray) -> onnx.ModelProto:
+    """A net of these nodes behind `x`, the logits, all 0; its metadata is the packaged one's."""
+    tensor, helper = onnx.TensorProto.FLOAT, onnx.helper
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["waveform", "weights"], ["x"]), *nodes],
+        "net",
+        [helper.make_tensor_value_info("waveform", tensor, ("batch", 16_000))],
+        [helper.make_tensor_value_info(OUTPUT, tensor, ("batch", 4))],
+        [onnx.numpy_helper.from_array(value, name) for name, value in values.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, {entry.key: entry.value for entry in onnx.load(packaged()).metadata_props})
+    return model
+
+
+def node(kind: str, inputs: str, output: str, **attributes) -> onnx.NodeProto:
+    return onnx.helper.make_node(kind, inputs.split(), [output], **attributes)
+
+
+ZEROS = np.zeros((16_000, 4), np.float32)
+SOFTMAX = node("Softmax", "x", "y")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "says"),
+    [
+        ([node("Log", "x", "y"), node("Sub", "y y", OUTPUT)], "what it gives are no probabilities"),  # NaN
+        ([node("Cos", "x", OUTPUT)], "what it gives are no probabilities"),  # 1
+        ([SOFTMAX, node("ReduceMean", "y", OUTPUT, axes=[0])], "what it gives are no probabilities"),
+        ([SOFTMAX, node("Concat", "y y", OUTPUT, axis=0)], "what it gives are no probabilities"),
+        ([SOFTMAX, node("Reshape", "y shape", OUTPUT)], "onnxruntime fails while it runs"),
+        ([node("Own", "x", OUTPUT, domain="other")], "onnxruntime cannot load it"),
+    ],
+)
+def test_a_net_that_does_not_do_what_it_says_is_refused_before_it_counts(nodes, says):
+    model = net(*nodes, weights=ZEROS, shape=np.array([7, 4]))
+    model.opset_import.append(onnx.helper.make_opsetid("other", 1))
+    with pytest.raises(UserError, match=f"the ONNX model is no net to count with \\({says}\\)"):
+        Session(model.SerializeToString())
+
+
+def test_a_net_reads_no_other_file(tmp_path, monkeypatch):
+    model = net(node("Softmax", "x", OUTPUT), weights=ZEROS)
+    assert Session(model.SerializeToString()).described.counts == [0, 1, 2, 3]
+    monkeypatch.chdir(tmp_path)
+    onnx.save(model, "x.onnx", save_as_external_data=True, location="beside.bin", size_threshold=0)
+    for path in ("x.onnx", tmp_path / "x.onnx"):
+        with pytest.raises(UserError, match=r"onnxruntime cannot load it"):
+            Session(path)
+
+
+def test_ctrl_c_ends_a_net_that_never_ends(tmp_path):
+    value = onnx.helper.make_tensor_value_info
+    body = onnx.helper.make_graph(
+        [node("Identity", "in", "out"), node("Add", "sum sum", "next")],
+        "body",
+        [value("i", onnx.TensorProto.INT64, []), value("in", onnx.TensorProto.BOOL, []), value("sum", 1, [])],
+        [value("out", onnx.TensorProto.BOOL, []), value("next", 1, [])],
+    )
+    endless = [
+        node("ReduceSum", "x", "begin", keepdims=0),
+        onnx.helper.make_node("Loop", ["", "true", "begin"], ["end"], body=body),
+        node("Add", "x end", "y"),
+        node("Softmax", "y", OUTPUT),
+    ]
+    onnx.save(net(*endless, weights=ZEROS, true=np.array(True)), tmp_path / "x.onnx")
+    script = (
+        "import os, signal, threading\n"
+        "from speaker_count.inference.session import Session\n"
+        "threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "try:\n    Session('x.onnx')\nexcept KeyboardInterrupt:\n    print('ended')"
+    )
+    command = [sys.executable, "-c", script]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("ended\n", "")
 
 
 def test_a_path_that_holds_no_file_is_refused(tmp_path):

@@ -114,6 +114,7 @@ def test_a_microphone_that_is_silent_for_long_is_gone(card, monkeypatch):
         (None, "Device unavailable", r"no microphone found \(Device unavailable\): `--list-devices` shows"),
         ("3", "", r"no microphone 3 \(No input device matching 3\)"),
         ("usb", "", "no microphone usb"),
+        ("9" * 5000, "", "no microphone 999"),
     ],
 )
 def test_no_microphone_is_one_line(card, device, fails, says):
