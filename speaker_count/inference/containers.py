@@ -48,11 +48,13 @@ class Contained:
     def blocks(self) -> Iterator[np.ndarray]:
         """`(samples, channels)` float32."""
         kept: list[np.ndarray] = []
+        held = 0
         for frame in self._frames():
             kept.append(frame)
-            if sum(map(len, kept)) >= BLOCK:
+            held += len(frame)
+            if held >= BLOCK:
                 yield np.concatenate(kept)
-                kept = []
+                kept, held = [], 0
         if kept:
             yield np.concatenate(kept)
 

@@ -19,6 +19,7 @@ LONGEST_LINE = 4096  # bytes
 YEARS = 2000, 2199
 LEAST_SECONDS = 300.0  # that were logged of a peak or quiet hour; less says little about it
 SPARE = 1.0  # s, by which a row may exceed a minute
+MINUTES = datetime.timedelta(minutes=1)  # distances from UTC are whole ones
 SHOWN = 40  # characters of a damaged row
 
 
@@ -184,7 +185,14 @@ def _minute(line: bytes, classes: Sequence[int]) -> Minute:
         most = int(words[-1])
     except ValueError as error:
         raise ValueError("its values are no times and numbers") from error
-    if begin.utcoffset() is None or begin.second or begin.microsecond or not YEARS[0] <= begin.year <= YEARS[1]:
+    offset = begin.utcoffset()
+    if (
+        offset is None
+        or offset % MINUTES
+        or begin.second
+        or begin.microsecond
+        or not YEARS[0] <= begin.year <= YEARS[1]
+    ):
         raise ValueError("its minute is none")
     if not all(math.isfinite(each) and each >= 0 for each in seconds.values()) or not (
         0 < sum(seconds.values()) <= MINUTE + SPARE

@@ -76,6 +76,15 @@ def test_a_limit_is_exceeded_from_the_first_to_the_last_minute_with_more(tmp_pat
             of(tmp_path / "x.csv", f"{MONDAY}09:00Z,0,60,0,1", limit=limit)[0].exceeded()
 
 
+def test_a_time_that_ends_on_another_day_says_which(tmp_path):
+    def ends(*minutes: str) -> str:
+        occupancy, _ = of(tmp_path / "x.csv", *(f"{minute}Z,0,0,60,2" for minute in minutes), limit=1)
+        return occupancy_tables.limit_lines(occupancy.exceeded(), 1)[1].split(" to ")[1].rsplit("  ", 1)[0].strip()
+
+    assert ends("2026-11-23T23:59") == "00:00"
+    assert ends("2026-11-23T23:59", "2026-11-24T00:00") == "2026-11-24 00:01"
+
+
 @pytest.mark.parametrize(
     ("row", "says"),
     [
@@ -84,6 +93,7 @@ def test_a_limit_is_exceeded_from_the_first_to_the_last_minute_with_more(tmp_pat
         (f"{MONDAY}09:00+01:00,30,x,0,1", "no times and numbers"),
         (f"{MONDAY}09:00,30,30,0,1", "its minute is none"),
         (f"{MONDAY}09:00:30+01:00,30,30,0,1", "its minute is none"),
+        (f"{MONDAY}09:00+01:00:00.5,30,30,0,1", "its minute is none"),
         ("0001-01-01T00:00+14:00,30,30,0,1", "its minute is none"),
         (f"{MONDAY}09:00Z,30,nan,0,1", "do not fit a minute"),
         (f"{MONDAY}09:00Z,30,40,0,1", "do not fit a minute"),
