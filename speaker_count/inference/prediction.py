@@ -1,14 +1,15 @@
 """How many people speak over time in one recording."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from speaker_count.errors import needed_by
+from speaker_count.errors import needed_by, printable
 from speaker_count.inference.overview import Overview
+from speaker_count.labels import class_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ class Stretch(NamedTuple):
     speakers: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """How many people speak over time in one recording.
 
@@ -54,7 +55,14 @@ class Prediction:
     times: np.ndarray
     counts: np.ndarray
     probabilities: np.ndarray
-    overview: Overview | None = field(default=None, repr=False)
+    overview: Overview | None = None
+
+    def __repr__(self) -> str:
+        from speaker_count.inference.timeline import clock  # which knows this class
+
+        name = "recording" if self.file is None else printable(self.file)
+        windows, most = f"{len(self.counts):,} windows", f"at most {class_names([self.most])[0]}"
+        return f"Prediction({name}, {clock(self.duration)}, {windows}, {most})"
 
     @cached_property
     def edges(self) -> np.ndarray:

@@ -75,3 +75,9 @@ def test_the_timeline_is_as_high_as_the_count_that_lasts_longest():
 )
 def test_times_are_shown_as_a_clock_does(seconds, shown):
     assert timeline.clock(seconds) == shown
+
+
+def test_a_prediction_is_one_short_line_in_python_whatever_its_name():
+    shown = "Prediction(new\\nline\\x1b[31m.wav, 20:00, 1,200 windows, at most 3 speakers)"
+    assert repr(prediction_of(COUNTS * 120, "new\nline\x1b[31m.wav")) == shown
+    assert repr(prediction_of([0, 1], None)) == "Prediction(recording, 0:02, 2 windows, at most 1 speaker)"
