@@ -69,4 +69,10 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    """Names that can be had here, as `help()` asks for each: most need the extra `train`."""
+    from importlib.util import find_spec
+
+    from speaker_count.errors import EXTRAS
+
+    trains = all(map(find_spec, EXTRAS["train"]))
+    return sorted({*globals(), *(name for name in __all__ if trains or _MODULES[name].startswith("inference."))})

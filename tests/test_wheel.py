@@ -181,6 +181,15 @@ def test_alone_it_says_in_one_line_what_the_rest_needs(alone, tmp_path):
     assert set(said.values()) == {"True"}
 
 
+def test_alone_python_helps_and_lists_what_it_has(alone, tmp_path):
+    listed = "import speaker_count; print(*(set(speaker_count.__all__) & set(dir(speaker_count))))"
+    assert set(alone(tmp_path, listed)[1].split()) == {"Prediction", "Predictor", "predict"}
+    code, out, _ = alone(tmp_path, "import pydoc, speaker_count; pydoc.help(speaker_count)")
+    assert (code, "class Predictor" in out, "class Mix" in out) == (0, True, False)
+    wanted = "try:\n    from speaker_count import Mix\nexcept ImportError as error:\n    print(error)"
+    assert alone(tmp_path, wanted)[1].endswith("pip install 'speaker-count[train]'\n")
+
+
 def test_alone_it_helps_and_completes(alone, tmp_path):
     assert alone(tmp_path, "--version") == (0, f"{speaker_count.__version__}\n", "")
     assert alone(tmp_path, "--help")[0] == 0
