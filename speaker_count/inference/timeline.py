@@ -9,7 +9,9 @@ from speaker_count.inference.prediction import Prediction
 
 NARROWEST, WIDEST = 20, 100  # columns of the timeline
 MARGIN = 4  # before it
-BLOCKS = ("█", "─", "│"), ("#", "-", "|")  # the second where the output's encoding lacks the first
+SPARE = 1e-6  # of a column: lengths of time are no exact floats
+# for shares of a column, the base, the side; the second where the output's encoding lacks the first
+BLOCKS = (" ░▒▓█", "─", "│"), (" .:+#", "-", "|")
 
 
 def clock(seconds: float) -> str:
@@ -37,14 +39,15 @@ def minutes(labels: Sequence[str], seconds: Sequence[float]) -> list[str]:
 
 
 def timeline(prediction: Prediction, width: int, encoding: str | None = "utf-8") -> list[str]:
-    """Lines: each column is a piece of time, as high as the count that lasts longest in it.
+    """Lines: each column is a piece of time. Row N is full where N or more speak in at least half of it, and lighter
+    where they speak in less: short overlaps are seen in long recordings.
 
     Args:
         width: of the terminal, in characters.
         encoding: of the output.
     """
     columns = max(NARROWEST, min(WIDEST, width - MARGIN - 1))
-    lines = bars(_heights(prediction, columns), max(prediction.classes), encoding)
+    lines = bars(_shares(prediction, columns), encoding)
     middle, end = clock(prediction.duration / 2), clock(prediction.duration)
     half = columns // 2
     axis = "0:00".ljust(half - len(middle) // 2) + middle
@@ -52,30 +55,48 @@ def timeline(prediction: Prediction, width: int, encoding: str | None = "utf-8")
     return lines
 
 
-def bars(heights: Sequence[int], most: int, encoding: str | None) -> list[str]:
-    """Lines: a column for each height, over a line for 0.
+def bars(shares: np.ndarray, encoding: str | None) -> list[str]:
+    """Lines: a bar in each column, over a line for 0.
 
     Args:
-        most: the largest height that may come.
+        shares: of each column, in which N or more speak, `(columns, most)`, for N from 1.
         encoding: of the output.
     """
-    full, base, side = BLOCKS[0] if _takes(encoding, "".join(BLOCKS[0])) else BLOCKS[1]
+    blocks, base, side = BLOCKS[0] if _takes(encoding, "".join(BLOCKS[0])) else BLOCKS[1]
+    # any share is seen, and from half of the column on it is full
+    shades = np.clip(np.ceil(2 * (len(blocks) - 2) * shares - SPARE), shares > SPARE, len(blocks) - 1).astype(int)
+    shades[shares >= 0.5 - SPARE] = len(blocks) - 1
     lines = []
-    for level in range(max(1, most), 0, -1):
-        row = "".join(full if height >= level else " " for height in heights)
+    for level in range(shares.shape[1], 0, -1):
+        row = "".join(blocks[shade] for shade in shades[:, level - 1])
         lines.append(f"{level:>2} {side}{row}".rstrip())
-    return [*lines, f" 0 {side}{base * len(heights)}"]
+    return [*lines, f" 0 {side}{base * len(shares)}"]
 
 
-def _heights(prediction: Prediction, columns: int) -> list[int]:
-    """The count that lasts longest in each column."""
+def levels(counts: Sequence[int] | np.ndarray, most: int) -> np.ndarray:
+    """Shares, as `bars` takes them, of columns with one count each.
+
+    Args:
+        most: the largest count that may come.
+    """
+    return (np.asarray(counts)[:, None] >= np.arange(1, max(1, most) + 1)).astype(float)
+
+
+def _shares(prediction: Prediction, columns: int) -> np.ndarray:
+    """The share of each column in which N or more speak, for N from 1, `(columns, most)`. A column that is no longer
+    than a hop has the count that lasts longest in it.
+    """
     cuts = np.linspace(0, prediction.duration, columns + 1)
-    lasting = np.zeros((columns, len(prediction.classes)))
-    for place, count in enumerate(prediction.classes):
+    lasting = np.zeros((columns, max(1, *prediction.classes) + 1))  # (columns, counts)
+    for count in prediction.classes:
         # how long this count has lasted by each edge of the windows, then by each cut
         until = np.concatenate([[0], np.cumsum(np.diff(prediction.edges) * (prediction.counts == count))])
-        lasting[:, place] = np.diff(np.interp(cuts, prediction.edges, until))
-    return [prediction.classes[place] for place in lasting.argmax(axis=1)]
+        lasting[:, count] = np.diff(np.interp(cuts, prediction.edges, until))
+    length = prediction.duration / columns
+    if length <= prediction.hop_seconds:
+        return levels(lasting.argmax(axis=1), lasting.shape[1] - 1)
+    shares: np.ndarray = np.cumsum(lasting[:, ::-1], axis=1)[:, -2::-1] / length
+    return shares
 
 
 def _takes(encoding: str | None, text: str) -> bool:

@@ -80,7 +80,7 @@ class Rolling(Lines):
         heights = [*self._heights][-width:]
         seconds = timeline.clock(width * COLUMN)
         lines = [
-            *timeline.bars([0] * (width - len(heights)) + heights, self._most, self._output.encoding),
+            *timeline.bars(timeline.levels([0] * (width - len(heights)) + heights, self._most), self._output.encoding),
             " " * timeline.MARGIN + f"-{seconds}".ljust(width - 3) + "now",
             now[: width + timeline.MARGIN],
         ]

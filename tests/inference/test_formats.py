@@ -67,7 +67,15 @@ def test_the_timeline_is_as_high_as_the_count_that_lasts_longest():
     ]
     assert max(map(len, timeline.timeline(prediction_of(COUNTS * 1000), 80))) < 80
     timeline.timeline(prediction_of([1]), 5)  # narrower than anything
-    assert "".join(timeline.timeline(prediction_of([0, 1]), 80, "ascii")).isascii()
+
+
+def test_a_short_overlap_is_seen_in_the_timeline_of_a_long_recording():
+    # 12 s in a column of 20: half of it, less and less, one second, and all of them three
+    columns = [[2] * 6 + [1] * 6, [2] * 5 + [1] * 7, [2] * 3 + [0] * 9, [2] * 1 + [1] * 11, [3] * 12, [0] * 12]
+    recording = prediction_of([count for column in columns for count in column] + [1] * 14 * 12)
+    assert timeline.timeline(recording, 25)[:3] == [" 3 │    █", " 2 │█▓▒░█", " 1 │██▒██ ██████████████"]
+    lines = timeline.timeline(recording, 25, "ascii")
+    assert lines[1:4] == [" 2 |#+:.#", " 1 |##:## ##############", " 0 |" + 20 * "-"]
 
 
 @pytest.mark.parametrize(
