@@ -102,7 +102,7 @@ class Reference:
         self.turns: dict[str, Turns] = {}  # by recording
         try:
             if not self.path.exists():
-                raise UserError(f"{path}: No such file")
+                raise UserError(f"{path}: No such file or directory")
             if not self.path.is_file() or self.path.stat().st_size > MOST_BYTES:
                 raise UserError(f"{path} is no RTTM file of at most {MOST_BYTES:,} bytes")
             text = self.path.read_text(encoding="utf-8")
