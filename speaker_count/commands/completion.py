@@ -1,7 +1,8 @@
 """Tab completion in bash and zsh: `eval "$(speaker-count -sc install=bash)"`, as in any Hydra program.
 
-The shell's function asks `COMMAND -sc query=bash` for words. Verbs and their options are completed here, also where
-Hydra is not installed; Hydra completes overrides, from a command line without the verb, which it does not know.
+The shell's function asks `COMMAND -sc query=bash` for words. Verbs, their options and the choices of an option are
+completed here, also where Hydra is not installed; Hydra completes overrides, from a command line without the verb,
+which it does not know.
 """
 
 import contextlib
@@ -18,11 +19,13 @@ SHELLS = ("bash", "zsh")  # zsh by its bashcompinit
 INSTALL = """\
 _speaker_count() {
     COMPREPLY=($(COMP_LINE="$COMP_LINE" "${COMP_WORDS[0]}" -sc query=bash 2>/dev/null))
+    [[ "${COMPREPLY[*]}" == *[=./]* ]] || compopt +o nospace 2>/dev/null || true
 }
 COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
 complete -o nospace -o default -F _speaker_count speaker-count"""
 UNINSTALL = "complete -r speaker-count\nunset -f _speaker_count"
-OPTION = re.compile(r"^ +(?:-\w(?: \S+)?, )?(--[a-z][a-z-]*)", re.MULTILINE)  # in a verb's help
+# in a verb's help: an option, and what may follow it
+OPTION = re.compile(r"^ +(?:-\w(?: \S+)?, )?(--[a-z][a-z-]*)(?: \{(\S+)\})?", re.MULTILINE)
 
 
 def main(arguments: Sequence[str], verbs: Sequence[str]) -> None:
@@ -46,9 +49,16 @@ def main(arguments: Sequence[str], verbs: Sequence[str]) -> None:
         print(*(verb for verb in verbs if verb.startswith("".join(words))))
         return
     verb, *before, last = words
-    if last.startswith("-"):
-        print(*(option for option in _options(verb, verbs) if option.startswith(last)))
-        return
+    before_last = "".join(before[-1:])
+    if last.startswith("-") or before_last.startswith("-"):
+        options = _options(verb, verbs)
+        words = [f"{option}={choice}" for option in options for choice in options[option]]
+        found = [word for word in words if "=" in last and word.startswith(last)]
+        found += [choice for choice in options.get(before_last, []) if choice.startswith(last)]
+        found = found or [option for option in options if last.startswith("-") and option.startswith(last)]
+        if found or last.startswith("-"):
+            print(*found)
+            return
     if verb not in WITH_OVERRIDES:
         return  # the shell completes paths
     key, _, values = last.partition("=")
@@ -73,15 +83,15 @@ def _silently(answer: io.StringIO) -> Iterator[None]:
         yield
 
 
-def _options(verb: str, verbs: Sequence[str]) -> list[str]:
-    """A verb's own options, from its help; those of train are Hydra's."""
+def _options(verb: str, verbs: Sequence[str]) -> dict[str, list[str]]:
+    """A verb's own options with their choices, if they have some, from its help; those of train are Hydra's."""
     if verb not in verbs or verb == "train":
-        return []
+        return {}
     answer = io.StringIO()
     sys.argv = [f"speaker-count {verb}", "--help"]
     with _silently(answer):
         importlib.import_module(f"speaker_count.commands.{verb}").main()
-    return OPTION.findall(answer.getvalue())
+    return {option: choices.split(",") if choices else [] for option, choices in OPTION.findall(answer.getvalue())}
 
 
 def _ask_hydra(arguments: Sequence[str]) -> None:

@@ -1,6 +1,8 @@
 """Tab completion, in a real shell."""
 
+import contextlib
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -45,6 +47,10 @@ def test_verbs_groups_choices_and_keys(tmp_path):
         "speaker-count train model=no_such_net mix.cl": "",
         "speaker-count report mod": "",  # the shell completes paths
         "speaker-count predict --s": "--smooth --silence",
+        "speaker-count predict x.wav --format ": "text json csv rttm audacity",
+        "speaker-count predict x.wav --format a": "audacity",
+        "speaker-count predict --format=j": "--format=json",
+        "speaker-count predict --hop ": "",
         "speaker-count occupancy hall.csv --": "--help --limit --plot",
         "speaker-count evaluate --co": "--config-dir",
     }
@@ -53,3 +59,26 @@ def test_verbs_groups_choices_and_keys(tmp_path):
     done = subprocess.run(shell, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True)
     assert dict(zip(expected, done.stdout.splitlines(), strict=True)) == expected
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(BASH is None, reason="needs bash")
+def test_a_space_follows_a_complete_word_and_no_begun_override(tmp_path):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    master, slave = pty.openpty()
+    shell = [BASH, "--norc", "--noprofile", "-i"]
+    process = subprocess.Popen(
+        shell, cwd=tmp_path, env={**os.environ, "PATH": path, "INPUTRC": os.devnull, "TERM": "xterm"},
+        stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    typed = "pred\tx.wav --fo\tj\t/", "train mix.clips.te\t/"
+    # \x01 goes to the beginning of the line, whose words are printed then
+    lines = [f"speaker-count {line}\x01printf '%s,' >>out " for line in typed]
+    os.write(master, "\n".join(['eval "$(speaker-count -sc install=bash)"', *lines, "exit", ""]).encode())
+    with contextlib.suppress(OSError):  # the other end is closed
+        while os.read(master, 2**16):
+            pass
+    os.close(master)
+    assert process.wait(30) == 0
+    written = (tmp_path / "out").read_text()
+    assert written == "speaker-count,predict,x.wav,--format,json,/,speaker-count,train,mix.clips.test=/,"
