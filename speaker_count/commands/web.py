@@ -3,9 +3,13 @@ the browser.
 """
 
 import argparse
+import contextlib
+import shlex
+import sys
 from pathlib import Path
 
 from speaker_count.commands import counting
+from speaker_count.errors import printable
 
 
 def main() -> None:
@@ -27,9 +31,11 @@ def main() -> None:
     model = counting.of_run(arguments.run, arguments.config_dir) if arguments.run else arguments.weights
     if not arguments.serve:
         size = page.write(arguments.folder, model)
-        print(f"{arguments.folder / 'index.html'}: {size / 1e6:.1f} MB in all; any web server serves the folder")
+        command = f"{sys.argv[0]} {shlex.join(sys.argv[1:])} --serve"  # with the same net, which it writes again
+        print(printable(f"{arguments.folder}: {size / 1e6:.1f} MB; any web server serves it, here `{command}`"))
         return
     with serving.server(arguments.folder, arguments.port) as server:  # a port in use is said before anything is written
         page.write(arguments.folder, model)
         print(f"http://{serving.ADDRESS}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
-        server.serve_forever()
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()

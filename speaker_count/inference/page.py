@@ -61,7 +61,10 @@ def write(folder: Path, model: str | Path | bytes | None = None) -> int:
         UserError: the folder holds other files, the model cannot be read, or onnxruntime for browsers is missing.
     """
     if not all((SOURCE / name).is_file() for name in RUNTIME):
-        raise UserError("onnxruntime for browsers is missing: in a checkout, `make web-assets` gets it (needs npm)")
+        raise UserError(
+            "onnxruntime for browsers is missing: in a checkout, `make web-assets` (needs npm); then install again, "
+            "unless it was installed with -e"
+        )
     _check_free(folder)
     model = packaged() if model is None else model
     net = Session(model, threads=1).described  # what is no net is refused here

@@ -29,7 +29,7 @@ def test_it_writes_a_static_folder_of_less_than_20_mb_that_names_no_other_place(
     assert written == set(page.NAMES)
     size = sum((tmp_path / "out" / name).stat().st_size for name in written)
     assert size < MOST_BYTES
-    assert f"{size / 1e6:.1f} MB" in out
+    assert out == f"out: {size / 1e6:.1f} MB; any web server serves it, here `speaker-count web out --serve`\n"
     assert (tmp_path / "out" / "net.onnx").read_bytes() == (FOLDER / "recommended.onnx").read_bytes()
     for name in written:
         if name.endswith((".html", ".js", ".css", ".json")):
@@ -81,7 +81,8 @@ def test_a_checkout_without_onnxruntime_for_browsers_says_what_gets_it(verb, tmp
     monkeypatch.setattr(page, "RUNTIME", ("ort/none.wasm",))
     code, out, err = verb("web", "out")
     assert (code, out) == (2, "")
-    assert err == "onnxruntime for browsers is missing: in a checkout, `make web-assets` gets it (needs npm)\n"
+    assert err.startswith("onnxruntime for browsers is missing: in a checkout, `make web-assets` (needs npm); then ")
+    assert err.endswith("install again, unless it was installed with -e\n")
 
 
 @needs_runtime
@@ -108,8 +109,8 @@ def test_it_serves_the_page_s_files_alone_with_their_types_until_ctrl_c(tmp_path
             with pytest.raises(urllib.error.HTTPError, match="404"):
                 urllib.request.urlopen(url + name)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
-        assert process.stderr.read() == "interrupted\n"
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""
 
 
 def test_the_lock_file_has_hashes_and_names_no_host():
