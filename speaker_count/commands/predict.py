@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from speaker_count.inference.prediction import Prediction
     from speaker_count.inference.scoring import Reference
 
+MOST_DRAWN = 10  # files with a summary and a timeline each; more are a line each
 FORMATS = ("text", "json", "csv", "rttm", "audacity")
 
 
@@ -28,11 +29,13 @@ def main() -> None:
     streams.hush_libraries()
     # from here on what takes longer
     from speaker_count.inference.scoring import Reference
+    from speaker_count.inference.timeline import Table
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may have what the terminal has not
     counting.check(arguments)
     files = list(_files(arguments.files))
+    many = len(files) > MOST_DRAWN or (len(files) > 1 and not set(arguments.files) <= set(files))  # a folder
     if arguments.plot:
         if len(files) != 1:
             raise UserError(f"--plot draws one recording, and these are {len(files)}: name one file")
@@ -41,17 +44,25 @@ def main() -> None:
         raise UserError("--reference prints its scores with the summary: leave out --format")
     reference = Reference(arguments.reference) if arguments.reference else None
     predictor = counting.predictor(arguments, progress=True)
+    table = Table(predictor.classes) if many and arguments.format == "text" and reference is None else None
+    if table is not None:
+        print(table.head(), flush=True)
     failed = done = 0
     for result in predictor.predict_all(files):
         if not isinstance(result, UserError):
             try:
-                _show(result, arguments, reference, is_first=not done, alone=len(files) == 1)
+                if table is not None:
+                    print(table.add(result), flush=True)
+                else:
+                    _show(result, arguments, reference, is_first=not done, alone=len(files) == 1)
                 done += 1
                 continue
             except UserError as error:
                 result = error
         failed += 1
         print(result, file=sys.stderr)
+    if table is not None and done:
+        print(table.total())
     if failed:
         sys.exit(1)
 

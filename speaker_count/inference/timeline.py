@@ -38,6 +38,43 @@ def minutes(labels: Sequence[str], seconds: Sequence[float]) -> list[str]:
     ]
 
 
+class Table:
+    """A line for each of many recordings, as they come, and one for all of them.
+
+    Args:
+        classes: the number of speakers of each class.
+    """
+
+    def __init__(self, classes: Sequence[int]) -> None:
+        self._classes = classes
+        self._files, self._duration, self._most = 0, 0.0, 0
+        self._seconds = dict.fromkeys(classes, 0.0)
+
+    def head(self) -> str:
+        """The names of the columns: the duration, how long each number of people speaks, the most at once."""
+        return self._line("length", [str(count) for count in self._classes], "most", "file")
+
+    def add(self, prediction: Prediction) -> str:
+        """The line of a recording."""
+        seconds = prediction.seconds()
+        self._files += 1
+        self._duration += prediction.duration
+        self._most = max(self._most, prediction.most)
+        for count in self._classes:
+            self._seconds[count] += seconds[count]
+        return self._row(prediction.duration, seconds, prediction.most, printable(prediction.file or "recording"))
+
+    def total(self) -> str:
+        """The line of all recordings."""
+        return self._row(self._duration, self._seconds, self._most, f"total of {self._files:,}")
+
+    def _row(self, duration: float, seconds: dict[int, float], most: int, name: str) -> str:
+        return self._line(clock(duration), [clock(seconds[count]) for count in self._classes], str(most), name)
+
+    def _line(self, length: str, seconds: Sequence[str], most: str, name: str) -> str:
+        return f"{length:>8} " + "".join(f"{each:>9}" for each in seconds) + f"{most:>6}  {name}"
+
+
 def timeline(prediction: Prediction, width: int, encoding: str | None = "utf-8") -> list[str]:
     """Lines: each column is a piece of time. Row N is full where N or more speak in at least half of it, and lighter
     where they speak in less: short overlaps are seen in long recordings.

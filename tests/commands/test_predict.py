@@ -70,6 +70,24 @@ def test_one_bad_file_is_named_and_does_not_stop_the_rest(verb, sound, tmp_path)
     assert second.startswith("folder/text.flac is no sound that can be read")
 
 
+def test_a_folder_is_a_line_a_file_and_their_total(verb, sound, tmp_path):
+    (tmp_path / "talks").mkdir()
+    for name in ("a\x1b.wav", "b.wav"):
+        shutil.copy(sound, tmp_path / "talks" / name)
+    (tmp_path / "talks" / "c.wav").write_text("hello")
+    code, out, err = verb("predict", "talks")
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert [line.split() for line in out.splitlines()] == [
+        ["length", "0", "1", "2", "3", "most", "file"],
+        ["0:03", "0:00", "0:03", "0:00", "0:00", "1", "talks/a\\x1b.wav"],
+        ["0:03", "0:00", "0:03", "0:00", "0:00", "1", "talks/b.wav"],
+        ["0:06", "0:00", "0:06", "0:00", "0:00", "1", "total", "of", "2"],
+    ]
+    assert len({line.rindex("  ") for line in out.splitlines()}) == 1  # columns
+    assert verb("predict", *["x.wav"] * 11)[1].count("x.wav") == 11
+    assert verb("predict", *["x.wav"] * 10)[1].count("at most 1 at once") == 10
+
+
 @pytest.mark.parametrize("name", ["-x.wav", "new\nline.wav", "--format", "x\x1b[31m.wav", "é\udcff.wav"])
 def test_any_name_of_a_file_is_a_name(verb, sound, tmp_path, name):
     shutil.copy(sound, tmp_path / name)
