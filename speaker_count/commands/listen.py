@@ -73,8 +73,8 @@ def _listen(arguments: argparse.Namespace, began: float | None) -> None:
             for moment in predictor.follow(source.recording, BATCH if arguments.fast else 1):
                 at = source.began + moment.time
                 if log is not None:
-                    log.add(at, moment.speakers, predictor.hop_seconds)
-                seconds[moment.speakers] += predictor.hop_seconds
+                    log.add(at, moment.speakers, moment.seconds)
+                seconds[moment.speakers] += moment.seconds
                 shown.add(moment, at)
     print(f"listened for {timeline.clock(sum(seconds.values()))}")
     print(*timeline.minutes(predictor.labels, [*seconds.values()]), sep="\n")

@@ -28,13 +28,15 @@ LONG_SECONDS = 60  # from here on a terminal shows a bar
 
 
 class Moment(NamedTuple):
-    """The count of one window while a recording goes on: the window's centre in seconds, the number of speakers, and
-    the probability of each class, `(classes,)`. It holds for a hop.
+    """The count of one window while a recording goes on: the window's centre in seconds, the number of speakers, the
+    probability of each class, `(classes,)`, and for how many seconds it holds: a hop; the first and the last hold to
+    the recording's ends.
     """
 
     time: float
     speakers: int
     probabilities: np.ndarray
+    seconds: float
 
 
 class Predictor:
@@ -187,10 +189,16 @@ class Predictor:
             UserError: the recording cannot be read on, or is shorter than a window.
         """
         silent: deque[bool] = deque()
+        samples = 0
+
+        def blocks() -> Iterator[np.ndarray]:
+            nonlocal samples
+            for block in audio.mono(recording, self.sample_rate, self.channel):
+                samples += len(block)
+                yield block
 
         def batches() -> Iterator[np.ndarray]:
-            blocks = audio.mono(recording, self.sample_rate, self.channel)
-            for clips in windows(blocks, self.clip_samples, self.hop_samples, at_once):
+            for clips in windows(blocks(), self.clip_samples, self.hop_samples, at_once):
                 silent.extend((clips.std(axis=1) < self.silence).tolist())
                 yield clips
 
@@ -198,7 +206,8 @@ class Predictor:
         # `stream` holds counts back until more batches come, which would make one window late
         each = (net.probabilities(clips, output) for clips in batches())
         parts = net.stream(batches(), output) if at_once > 1 else each
-        ahead = reach(self.hop_seconds, self.smooth)
+        # the last count waits for the end of the sound, to which it holds
+        ahead = max(reach(self.hop_seconds, self.smooth), 0 if recording.is_endless else 1)
         heard: deque[tuple[np.ndarray, bool]] = deque(maxlen=2 * ahead + 1)
         number = 0
         for row in (row for part in parts for row in part):
@@ -211,14 +220,21 @@ class Predictor:
         for behind in range(min(ahead, number) - 1, -1, -1):
             if len(heard) > behind + 1 + ahead:
                 heard.popleft()
-            yield self._moment(heard, number - 1 - behind, behind)
+            end = None if behind else samples / self.sample_rate
+            yield self._moment(heard, number - 1 - behind, behind, end)
 
-    def _moment(self, heard: Iterable[tuple[np.ndarray, bool]], number: int, behind: int) -> Moment:
-        """The count of the window `number`, from 0; `heard` has its neighbours, `behind` of which come after it."""
+    def _moment(
+        self, heard: Iterable[tuple[np.ndarray, bool]], number: int, behind: int, end: float | None = None
+    ) -> Moment:
+        """The count of the window `number`, from 0; `heard` has its neighbours, `behind` of which come after it. The
+        last one's holds to the `end` of the sound, in seconds.
+        """
         rows, silent = zip(*heard, strict=True)
         probabilities = self._smoothed(np.stack(rows), np.array(silent))[-1 - behind]
         time = (number * self.hop_samples + self.clip_samples / 2) / self.sample_rate
-        return Moment(time, self.classes[int(probabilities.argmax())], probabilities)
+        begins = time - self.hop_seconds / 2 if number else 0.0
+        ends = time + self.hop_seconds / 2 if end is None else end
+        return Moment(time, self.classes[int(probabilities.argmax())], probabilities, ends - begins)
 
     def _smoothed(self, probabilities: np.ndarray, silent: np.ndarray) -> np.ndarray:
         """Probabilities over time, `(windows, classes)`. Silence is no speaker before they are smoothed, for the

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 import speaker_count
+from speaker_count.inference import timeline
 from tests.conftest import REPOSITORY
 
 RATE = 16_000
@@ -44,17 +45,19 @@ def test_the_counts_and_the_log_are_those_of_predict(verb, sound, tmp_path):
     words = ("listen", "--from-file", "x.wav", "--fast", "--log", "x.csv", "--start", "2026-11-26T09:00:55Z")
     code, out, err = verb(*words)
     assert (code, err) == (0, "")
-    counts = speaker_count.predict(sound).counts
+    predicted = speaker_count.predict(sound)
+    counts = predicted.counts
     assert {*counts} == {0, 1}
     lines = out.splitlines()
-    changes = lines[: lines.index("listened for 0:09")]
+    changes = lines[: lines.index("listened for 0:10")]
     assert len(changes) == 1 + np.count_nonzero(np.diff(counts))
     assert [int(line.split()[2]) for line in changes] == counts[np.flatnonzero(np.diff(counts, prepend=-1))].tolist()
     first, *rows = (tmp_path / "x.csv").read_text().splitlines()
     assert first == FIRST
-    times = 0.5 + 0.25 * np.arange(len(counts))
+    assert lines[-4:] == timeline.summary(predicted)[1:5]
+    times, seconds = predicted.times, np.diff(predicted.edges)
     for row, minute in zip(rows, (times < 5, times >= 5), strict=True):
-        expected = [0.25 * np.count_nonzero(counts[minute] == count) for count in range(4)]
+        expected = [seconds[minute & (counts == count)].sum() for count in range(4)]
         assert [float(value) for value in row.split(",")[1:5]] == expected
         assert int(row.split(",")[5]) == counts[minute].max()
     assert verb(*words)[0] == 0

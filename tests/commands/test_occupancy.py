@@ -71,4 +71,4 @@ def test_a_log_of_listen_is_one_of_occupancy(verb, logs):
     assert verb("listen", *words)[0] == 0
     code, out, err = verb("occupancy", "x.csv")
     assert (code, err) == (0, "")
-    assert "0 speakers: 1.49 min (100.0%)" in out
+    assert "0 speakers: 1.50 min (100.0%)" in out

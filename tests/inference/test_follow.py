@@ -23,6 +23,7 @@ def test_the_counts_are_those_of_the_whole_recording(noise, settings, at_once):
         moments = list(predictor.follow(audio.of_array(samples[:length], RATE), at_once))
         assert [moment.time for moment in moments] == expected.times.tolist()
         assert [moment.speakers for moment in moments] == expected.counts.tolist()
+        np.testing.assert_allclose([moment.seconds for moment in moments], np.diff(expected.edges))
         found = np.stack([moment.probabilities for moment in moments])
         np.testing.assert_allclose(found, expected.probabilities, atol=1e-5)
 

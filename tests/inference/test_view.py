@@ -22,7 +22,7 @@ class Terminal(io.StringIO):
 
 
 def moments(*counts):
-    return [Moment(0.5 + 0.25 * place, count, np.array([0.1, 0.2, 0.7])) for place, count in enumerate(counts)]
+    return [Moment(0.5 + 0.25 * place, count, np.array([0.1, 0.2, 0.7]), 0.25) for place, count in enumerate(counts)]
 
 
 def screen(written: str) -> list[str]:
