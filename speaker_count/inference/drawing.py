@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from speaker_count import files
-from speaker_count.errors import UserError, printable
+from speaker_count.errors import UserError
 from speaker_count.inference.scoring import true_counts
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def figure(prediction: "Prediction", turns: "Turns | None" = None) -> Figure:
     if turns is not None:
         _draw_truth(count, turns, prediction.duration)
     count.set_xlim(0, prediction.duration)
-    name = "" if prediction.file is None else printable(Path(prediction.file).name) + ": "
+    name = "" if prediction.file is None else Path(prediction.shown_name).name + ": "
     title = f"{name}at most {prediction.most} at once, overlap in {prediction.overlap:.0%} of the speech"
     waveform.set_title(title, fontsize=10, parse_math=False)
     for axes in (waveform, count):

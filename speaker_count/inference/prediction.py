@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from speaker_count.errors import needed_by, printable
+from speaker_count.inference.audio import STANDARD_INPUT
 from speaker_count.inference.overview import Overview
 from speaker_count.labels import class_names
 
@@ -60,9 +61,15 @@ class Prediction:
     def __repr__(self) -> str:
         from speaker_count.inference.timeline import clock  # which knows this class
 
-        name = "recording" if self.file is None else printable(self.file)
         windows, most = f"{len(self.counts):,} windows", f"at most {class_names([self.most])[0]}"
-        return f"Prediction({name}, {clock(self.duration)}, {windows}, {most})"
+        return f"Prediction({self.shown_name}, {clock(self.duration)}, {windows}, {most})"
+
+    @property
+    def shown_name(self) -> str:
+        """The recording's name for people, in one line: its path, `standard input`, or `recording` for an array."""
+        if self.file is None:
+            return "recording"
+        return STANDARD_INPUT if self.file == "-" else printable(self.file)
 
     @cached_property
     def edges(self) -> np.ndarray:

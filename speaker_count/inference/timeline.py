@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from speaker_count.errors import printable
 from speaker_count.inference.prediction import Prediction
 
 NARROWEST, WIDEST = 20, 100  # columns of the timeline
@@ -24,7 +23,7 @@ def clock(seconds: float) -> str:
 def summary(prediction: Prediction) -> list[str]:
     """Lines: how long each number of people speaks, the most at once, the share of overlap."""
     seconds = [prediction.seconds()[count] for count in prediction.classes]
-    lines = [f"{printable(prediction.file or 'recording')}: {clock(prediction.duration)}"]
+    lines = [f"{prediction.shown_name}: {clock(prediction.duration)}"]
     lines += minutes(prediction.labels, seconds)
     lines.append(f"  at most {prediction.most} at once; overlap in {prediction.overlap:.1%} of the speech")
     return lines
@@ -62,7 +61,7 @@ class Table:
         self._most = max(self._most, prediction.most)
         for count in self._classes:
             self._seconds[count] += seconds[count]
-        return self._row(prediction.duration, seconds, prediction.most, printable(prediction.file or "recording"))
+        return self._row(prediction.duration, seconds, prediction.most, prediction.shown_name)
 
     def total(self) -> str:
         """The line of all recordings."""

@@ -157,6 +157,7 @@ def test_the_standard_input_is_a_recording_too(sound):
     assert values["counts"] == speaker_count.predict(sound).counts.tolist()
     with open(sound, "rb") as file:
         assert json.loads(run(sound.parent, "-", "--format", "json", stdin=file).stdout) == values
+    assert run(sound.parent, "-", input=content).stdout.startswith(b"standard input: 0:03\n")
     done = run(sound.parent, "-", input=b"")
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"standard input is empty\n")
 
