@@ -128,7 +128,7 @@ def mono(recording: Recording, sample_rate: int, channel: int | None = None) -> 
             or longer than `MOST_HOURS`.
     """
     if channel is not None and not 1 <= channel <= recording.channels:
-        raise UserError(f"{recording.name} has no channel {channel}: its channels are 1 to {recording.channels}")
+        raise no_channel(recording.name, channel, recording.channels)
     resampler = None
     if recording.sample_rate != sample_rate:
         resampler = soxr.ResampleStream(recording.sample_rate, sample_rate, 1, dtype="float32", quality="HQ")
@@ -155,6 +155,12 @@ def mono(recording: Recording, sample_rate: int, channel: int | None = None) -> 
         )
     if resampler is not None:
         yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+def no_channel(name: str, channel: int, channels: int) -> UserError:
+    """The error that a recording or a microphone has no such channel."""
+    has = "it has one channel" if channels == 1 else f"its channels are 1 to {channels}"
+    return UserError(f"{name} has no channel {channel}: {has}")
 
 
 class _Forward(soundfile.SoundFile):

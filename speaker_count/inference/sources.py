@@ -83,7 +83,7 @@ def microphone(device: str | None = None, channel: int | None = None) -> Iterato
         rate, channels = round(about["default_samplerate"]), channel or min(about["max_input_channels"], MOST_CHANNELS)
         name = f"the microphone {about['name']}"
         if channels > about["max_input_channels"]:
-            raise UserError(f"{name} has no channel {channel}: its channels are 1 to {about['max_input_channels']}")
+            raise audio.no_channel(name, channels, about["max_input_channels"])
         source = Source(Recording(name, rate, channels, None, lambda: _pieces(waiting, source), is_endless=True))
 
         def heard(block: np.ndarray, samples: int, _: Any, status: Any) -> None:

@@ -148,6 +148,11 @@ def test_a_mistake_is_one_line_before_anything_is_read(verb, sound, tmp_path, wo
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "folder.png", "x.wav"]
 
 
+def test_a_channel_that_is_not_there_is_named(verb, sound):
+    said = "x.wav has no channel 3: it has one channel\n"
+    assert verb("predict", "x.wav", "--channel", "3") == (1, "", said)
+
+
 def test_the_standard_input_is_a_recording_too(sound):
     content = sound.read_bytes()
     done = run(sound.parent, "-", "--format", "json", input=content)
