@@ -8,6 +8,7 @@ from speaker_count.inference.prediction import Prediction
 
 NARROWEST, WIDEST = 20, 100  # columns of the timeline
 MARGIN = 4  # before it
+SHORT = 600  # s, below which seconds are shown, not minutes
 SPARE = 1e-6  # of a column: lengths of time are no exact floats
 # for shares of a column, the base, the side; the second where the output's encoding lacks the first
 BLOCKS = (" ░▒▓█", "─", "│"), (" .:+#", "-", "|")
@@ -30,10 +31,11 @@ def summary(prediction: Prediction) -> list[str]:
 
 
 def minutes(labels: Sequence[str], seconds: Sequence[float]) -> list[str]:
-    """Lines: how long each class lasts, and its share."""
+    """Lines: how long each class lasts, in seconds where all of them last less than ten minutes, and its share."""
     whole = sum(seconds) or 1
     return [
-        f"  {label:11} {each / 60:8.2f} min {each / whole:6.1%}" for label, each in zip(labels, seconds, strict=True)
+        f"  {label:11} {f'{each:.1f} s' if whole < SHORT else f'{each / 60:.2f} min':>12} {each / whole:6.1%}"
+        for label, each in zip(labels, seconds, strict=True)
     ]
 
 

@@ -51,7 +51,8 @@ def test_audacity_labels_are_the_stretches_of_one_count():
 def test_the_summary_has_minutes_the_most_and_the_share_of_overlap():
     lines = timeline.summary(prediction_of(COUNTS * 12, "new\nline\x1b[31m.wav"))
     assert lines[0] == "new\\nline\\x1b[31m.wav: 2:00"
-    assert lines[1].split() == ["0", "speakers", "0.60", "min", "30.0%"]
+    assert lines[1].split() == ["0", "speakers", "36.0", "s", "30.0%"]
+    assert timeline.summary(prediction_of(COUNTS * 60))[1].split() == ["0", "speakers", "3.00", "min", "30.0%"]
     assert lines[-1] == "  at most 3 at once; overlap in 57.1% of the speech"
     assert timeline.summary(prediction_of([0, 0]))[-1] == "  at most 0 at once; overlap in 0.0% of the speech"
 
