@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+# of the tests: one more than cores, because many tests wait for processes and clocks
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 CORPUS ?= librispeech
 STUDY = experiment=paper data=$(CORPUS) $(if $(MODELS),model=$(MODELS)) $(ARGS)
 NO_SPEECH = CORPUS=$(CORPUS) is not available here; the same command resumes. With some of LibriSpeech: \
@@ -54,12 +56,12 @@ reproduce: .venv/installed  ## check, download what is missing, estimate, then s
 
 test: export OMP_NUM_THREADS := 1
 test: .venv/installed  ## the tests, on all cores; LIBRISPEECH=DIR for those on real speech
-	@status=0; $(PYTEST) -n auto --dist loadfile --durations=10 --ignore=tests/faults -m "not alone" $(ARGS) || status=$$?; \
+	@status=0; $(PYTEST) -n $(WORKERS) --dist loadfile --durations=10 --ignore=tests/faults -m "not alone" $(ARGS) || status=$$?; \
 	$(PYTEST) --durations=10 --ignore=tests/faults -m alone $(ARGS) || status=$$?; exit $$status
 
 test-faults: export OMP_NUM_THREADS := 1
 test-faults: .venv/installed  ## kills, full disks, hostile files, done for real (9 minutes); FULL=1: more
-	$(PYTEST) -n auto --dist loadfile --durations=10 tests/faults $(ARGS)
+	$(PYTEST) -n $(WORKERS) --dist loadfile --durations=10 tests/faults $(ARGS)
 
 coverage: .venv/installed  ## how much of the package the tests reach, by lines and branches (half an hour)
 	$(BIN)/coverage erase
