@@ -122,7 +122,7 @@ def test_a_finished_run_counts_without_an_export_before_and_its_folder_stays_as_
     assert json.loads(out) | {"file": ""} == expected.to_dict() | {"file": ""}
     code, out, err = verb("listen", "--from-file", "x.wav", "--fast", "--run", run)
     assert (code, err) == (0, "")
-    assert "listened for 0:01" in out
+    assert "listened for 0:02" in out
     code, _, err = verb("web", "page", "--run", run)
     assert (code, err) == (0, "")
     assert (tmp_path / "page" / "net.onnx").read_bytes() == (exported / "mine.onnx").read_bytes()
