@@ -104,7 +104,7 @@ def test_a_run_names_sexes(command, tree, tmp_path):
     sexes = labels.compositions((0, 1, 2))
     for row in rows:
         composed = np.array([row[f"c_{name}"] for name in sexes])
-        counted = [row["p_1"], row["p_2"], row["p_3"]]
+        counted = [row["p_0"], row["p_1"], row["p_2"]]
         assert counted == pytest.approx([composed[0], composed[1:3].sum(), composed[3:].sum()], abs=1e-5)
         assert row["predicted"] == int(np.argmax(counted))
     evaluated = command("evaluate", "run", "mix=paper", "mix.counts=[1,2]", "mix.clips.test=30", f"data.root={tree}")
