@@ -10,6 +10,7 @@ against the recording's median level.
 """
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from speaker_count.compose import compose
 from speaker_count.data.conversations import converse
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.data.pool import Pool
+from speaker_count.errors import UserError
 from speaker_count.inference.prediction import Prediction
 from speaker_count.inference.predictor import SILENCE_DB, SMOOTH, Predictor
 from speaker_count.inference.scoring import Reference, Score, true_counts
@@ -196,4 +198,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:  # such as that there is no speech
+        sys.exit(str(error))
