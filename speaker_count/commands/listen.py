@@ -14,7 +14,7 @@ from speaker_count.commands import counting
 from speaker_count.errors import UserError
 from speaker_count.training import streams
 
-FIRST_YEAR, LAST_YEAR = 2000, 2198  # those that `occupancy` reads, and some time to go on
+FIRST_YEAR, LAST_YEAR = 2000, 2198  # those that `occupancy` reads, and some years more
 ENDS = ("SIGTERM", "SIGHUP")  # as a service or a terminal that is closed sends them
 
 

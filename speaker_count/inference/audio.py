@@ -42,7 +42,7 @@ class Recording:
         channels: their number.
         frames: the length in samples of one channel; None: it is not known before the end.
         blocks: gives the samples in order, `(samples, channels)` float32, full scale at 1; can be called once.
-        is_endless: whether it may go on for more than `MOST_HOURS`, as a microphone does.
+        is_endless: whether it may last longer than `MOST_HOURS`, as a microphone does.
     """
 
     name: str

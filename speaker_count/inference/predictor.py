@@ -28,7 +28,7 @@ LONG_SECONDS = 60  # from here on a terminal shows a bar
 
 
 class Moment(NamedTuple):
-    """The count of one window while a recording goes on: the window's centre in seconds, the number of speakers, the
+    """The count of one window while a recording continues: the window's centre in seconds, the number of speakers, the
     probability of each class, `(classes,)`, and for how many seconds it holds: a hop; the first and the last hold to
     the recording's ends.
     """
@@ -179,7 +179,7 @@ class Predictor:
         return tqdm(total=seconds, unit="s", desc=name, disable=hidden, leave=False, bar_format=form)
 
     def follow(self, recording: Recording, at_once: int = 1) -> Iterator[Moment]:
-        """Count in a recording while it goes on, as `predict` does. Each count comes as soon as the neighbours that
+        """Count in a recording while it continues, as `predict` does. Each count comes as soon as the neighbours that
         smooth it are heard.
 
         Args:

@@ -1,4 +1,4 @@
-"""Sound that goes on: a microphone, or a file that is played through the same path."""
+"""Sound that continues: a microphone, or a file that is played through the same path."""
 
 import contextlib
 import dataclasses
@@ -24,7 +24,7 @@ INSTEAD = "`--from-file FILE` plays a recording instead"
 
 @dataclass
 class Source:
-    """Sound that goes on.
+    """Sound that continues.
 
     Attributes:
         recording: the sound; its blocks come as they are heard.

@@ -24,7 +24,7 @@ def real_pool(real_speech, cache):
 
 
 def speaking(turns, margin=0.0):
-    """How many speak at each sample, where each turn goes on for a margin, in seconds, before and after."""
+    """How many speak at each sample, where each turn has a margin, in seconds, before and after."""
     voices = np.zeros((len(turns), SECONDS * RATE), bool)
     for row, (begin, end) in ((row, turn) for row, spoken in enumerate(turns.values()) for turn in spoken):
         voices[row, max(0, round((begin - margin) * RATE)) : round((end + margin) * RATE)] = True

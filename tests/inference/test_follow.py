@@ -1,4 +1,4 @@
-"""Counts while a recording goes on."""
+"""Counts while a recording continues."""
 
 import dataclasses
 

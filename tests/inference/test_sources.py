@@ -1,4 +1,4 @@
-"""Sound that goes on. A machine without a sound card tests a microphone by a stand-in for sounddevice alone."""
+"""Sound that continues. A machine without a sound card tests a microphone by a stand-in for sounddevice alone."""
 
 import sys
 import time

@@ -53,7 +53,7 @@ function clear() {
   view.clear();
 }
 
-/** End what is going on, late answers too; gives the number of what comes next. */
+/** End what is counted, late answers too; gives the number of what comes next. */
 function next() {
   stop();
   setCounting(false);

@@ -4,7 +4,7 @@ const COLUMN_SECONDS = 0.02;
 const FORMULA = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/; // a spreadsheet computes a text that begins so
 
 export class Track {
-  /** @param total  the length of a recording, in seconds; undefined: it is the microphone, which goes on */
+  /** @param total  the length of a recording, in seconds; undefined: it is the microphone, which has no end */
   constructor(name, settings, total) {
     Object.assign(this, { name, settings, total, live: total === undefined, isWhole: false });
     this.duration = 0; // heard so far, in seconds
