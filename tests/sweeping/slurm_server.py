@@ -111,6 +111,10 @@ class Slurm:
         """What a command of Slurm's prints; empty if it fails."""
         return subprocess.run(command, env=self.environment, capture_output=True, text=True).stdout.strip()
 
+    def jobs(self) -> list[str]:
+        """The numbers of the jobs that wait or run, without those that Slurm still clears away."""
+        return self.ask("squeue", "-h", "-r", "-t", "PENDING,RUNNING", "-o", "%i").split()
+
     def go_on(self, seconds: float = 60) -> None:
         """Let a job that was queued again start at once: Slurm makes it wait for two minutes."""
         until = time.monotonic() + seconds

@@ -85,7 +85,7 @@ def test_a_sweep_waits_for_its_jobs_is_found_again_and_submits_only_what_is_unfi
 
     again = begun(*sweep)
     until(again, " already")
-    for job in slurm.ask("squeue", "-h", "-r", "-o", "%i").split():
+    for job in slurm.jobs():
         slurm.ask("scontrol", "release", job)
     rest = again.stdout.read()
     assert again.wait(60) == 1
@@ -213,7 +213,7 @@ def test_what_slurm_cannot_give_is_one_line_and_nothing_is_submitted(verb, slurm
     assert code == 2
     assert errors.startswith(line)
     assert len(errors.splitlines()) == 1
-    assert not slurm.ask("squeue", "-h")
+    assert not slurm.jobs()
 
 
 def test_a_folder_that_the_nodes_do_not_have_is_named(begun, slurm, tree, tmp_path):
@@ -222,7 +222,7 @@ def test_a_folder_that_the_nodes_do_not_have_is_named(begun, slurm, tree, tmp_pa
     until(process, "submitted to Slurm")
     folder = tmp_path / "multirun" / "default-folder-tree-paper" / ".slurm"
     folder.rename(tmp_path / "elsewhere")
-    (job,) = slurm.ask("squeue", "-h", "-o", "%i").split()
+    (job,) = slurm.jobs()
     slurm.ask("scontrol", "release", job)
     rest = process.stdout.read()
     assert process.wait(60) == 1
