@@ -88,7 +88,8 @@ class Checkpoints(Checkpoint):
     def _listen(self, handler: Callable[[int, Any], None]) -> None:
         if threading.current_thread() is threading.main_thread():
             for number, before in self._handlers.items():
-                if before != signal.SIG_DFL or number in (signal.SIGTERM, signal.SIGHUP):
+                ends = before != signal.SIG_DFL or number in (signal.SIGTERM, signal.SIGHUP)
+                if ends and before != signal.SIG_IGN:  # a shell's "&" ignores Ctrl-C, nohup the end of the terminal
                     signal.signal(number, handler)
 
     def _wait(self, number: int, frame: Any) -> None:
@@ -102,7 +103,7 @@ class Checkpoints(Checkpoint):
         handler = self._handlers[number]
         if callable(handler):
             handler(number, frame)  # it may return: then the run continues
-        elif handler != signal.SIG_IGN:
+        else:
             sys.exit(128 + number)
 
     def on_train_batch_end(

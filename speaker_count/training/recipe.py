@@ -1,5 +1,6 @@
 """What a run is made of."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from speaker_count.training import progress
 from speaker_count.training.checkpoints import AtomicCheckpointIO
 from speaker_count.training.module import SpeakerCounter
 
+log = logging.getLogger(__name__)
 TRAINING = ("optimizer", "scheduler", "compile", "weights")  # keys of `model` that a trained net does not need
 TRAINER = ("max_epochs", "precision", "gradient_clip_val", "accumulate_grad_batches")
 
@@ -45,7 +47,12 @@ class Recipe:
         """How the net is trained: plain values, in which the last part of a class's name stands for it."""
         parts = {key: self.values["model"].get(key) for key in TRAINING if key != "weights"}  # a path says nothing
         parts |= {key: self.values["trainer"].get(key) for key in TRAINER}
-        return _named({**parts, "callbacks": self.values.get("callbacks")})
+        return _named({**parts, "callbacks": self.callbacks()})
+
+    def callbacks(self) -> dict[str, Any]:
+        """The configs of callbacks that were chosen; an experiment may have settings of others: `callbacks=none`."""
+        named = self.values.get("callbacks") or {}
+        return {name: config for name, config in named.items() if isinstance(config, Mapping) and "_target_" in config}
 
     def module(self, start: bool = False) -> SpeakerCounter:
         """The net, with weights drawn from torch's generator.
@@ -65,7 +72,9 @@ class Recipe:
             settings: instead of the config's.
         """
         make = self.instantiate(self.values["trainer"], _partial_=True, _convert_="all")
-        named = self.instantiate(self.values.get("callbacks") or {}, _convert_="all")
+        named = self.instantiate(self.callbacks(), _convert_="all")
+        for name in {*(self.values.get("callbacks") or {})}.difference(named):
+            log.warning("callbacks.%s has settings and no _target_: there is no such callback in this run", name)
         own = [*named.values(), *(make.keywords.get("callbacks") or ())]
         # a bar of the user's own is left alone
         shown = [] if any(isinstance(callback, ProgressBar) for callback in own) else [progress.shown(make.keywords)]

@@ -28,6 +28,26 @@ def outcome(run):
     return [(run / name).read_bytes() for name in ("metrics.csv", "predictions.parquet")]
 
 
+def test_without_its_callback_an_experiment_trains_all_the_same(train):
+    done = train("experiment=recommended", "model=conv_tdnn", "data.batch_size=6", "trainer.max_epochs=1", "callbacks=none")
+    assert done.returncode == 0, done.stderr
+    assert "callbacks.weight_averaging has settings and no _target_" in done.stdout
+
+
+def hung_up_on(step):
+    """As `nohup` has it: the end of the terminal is ignored."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    die(step, signal.SIGHUP)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminal that hangs up")
+def test_a_signal_that_is_ignored_changes_nothing(train):
+    done = train("trainer.max_epochs=1", before=partial(hung_up_on, 2))
+    assert done.returncode == 0, done.stderr
+    assert "saved: " not in done.stdout
+    assert "test accuracy" in done.stdout
+
+
 def trained(make_data, tmp_path, **settings):
     """A net after an epoch of six steps."""
     import pytorch_lightning as pl
