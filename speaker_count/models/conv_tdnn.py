@@ -51,7 +51,7 @@ class ConvTDNN(nn.Module):
             layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
             inputs, bands = outputs, -(-bands // 2)
         self.features = nn.Sequential(*layers)
-        self.narrow = nn.Sequential(nn.Conv1d(inputs * bands, width, 1, bias=False), nn.BatchNorm1d(width), nn.ReLU())
+        self.narrow = nn.Sequential(TemporalConv(inputs * bands, width, 1), nn.BatchNorm2d(width), nn.ReLU())
         self.blocks = nn.Sequential(*(ResidualBlock(width, dilation) for dilation in dilations))
         self.pooling = POOLING if pooling is None else tuple(pooling)
         if not self.pooling or not {*POOLING}.issuperset(self.pooling):
@@ -76,8 +76,9 @@ class ConvTDNN(nn.Module):
         """
         if self.training:
             spectrogram = masked(masked(spectrogram, 2, self.band_mask), 3, self.time_mask)
-        features = self.features(spectrogram).flatten(1, 2)  # (batch, channels * bands, steps)
-        features = self.blocks(self.narrow(features))  # (batch, width, steps)
+        features = self.features(spectrogram).flatten(1, 2)[:, :, None]  # (batch, channels * bands, 1, steps)
+        features = features.contiguous(memory_format=torch.channels_last)  # in less time on a CPU
+        features = self.blocks(self.narrow(features))[:, :, 0]  # (batch, width, steps)
         spread, mean = torch.var_mean(features, dim=2, correction=0)
         pooled = {"mean": mean, "deviation": (spread + 1e-5).sqrt(), "maximum": features.amax(dim=2)}
         if "attention" in self.pooling:
@@ -93,16 +94,30 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation, bias=False),
-            nn.BatchNorm1d(width),
+            TemporalConv(width, width, 3, dilation),
+            nn.BatchNorm2d(width),
             nn.ReLU(),
-            nn.Conv1d(width, width, 3, padding=1, bias=False),
-            nn.BatchNorm1d(width),
+            TemporalConv(width, width, 3),
+            nn.BatchNorm2d(width),
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """`(batch, width, steps)` -> the same shape."""
+        """`(batch, width, 1, steps)` -> the same shape."""
         return nn.functional.relu(features + self.layers(features))
+
+
+class TemporalConv(nn.Conv1d):
+    """A convolution over time without a bias, of features whose channels lie side by side in memory: with the batch
+    norm that follows, it takes three quarters of the time on a CPU.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, dilation: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`(batch, inputs, 1, steps)` -> `(batch, outputs, 1, steps)`."""
+        padding, dilation = (0, *self.padding), (1, *self.dilation)
+        return nn.functional.conv2d(features, self.weight[:, :, None], padding=padding, dilation=dilation)
 
 
 def masked(spectrogram: Tensor, dim: int, widest: int, stripes: int = 2) -> Tensor:

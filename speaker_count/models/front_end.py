@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torchaudio.functional import spectrogram
 from torchaudio.transforms import AmplitudeToDB, MelSpectrogram, Spectrogram
 
 from speaker_count.labels import FULL_SCALE
@@ -39,6 +40,17 @@ class SpectrogramFrontEnd(nn.Module):
         return spectrogram[:, None]
 
 
+class PowerSpectrogram(Spectrogram):
+    """The power of each frequency, as torchaudio's, whose root that it squares again takes longer than the sum."""
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """`(batch, samples)` -> `(batch, frequency, time)`."""
+        spectrum: Tensor = spectrogram(
+            waveform, 0, self.window, self.n_fft, self.hop_length, self.win_length, None, False
+        )
+        return spectrum.real.square() + spectrum.imag.square()
+
+
 class LogMelFrontEnd(nn.Module):
     """The logarithm of the mel spectrogram of a clip that is brought to one RMS, so that its level does not matter.
 
@@ -61,6 +73,7 @@ class LogMelFrontEnd(nn.Module):
         super().__init__()
         with torch.device("cpu"):  # torchaudio reads the filters' values, which the meta device lacks
             self.mel = MelSpectrogram(sample_rate, n_fft, win_length, hop_length, f_min=20.0, n_mels=n_mels)
+            self.mel.spectrogram = PowerSpectrogram(n_fft, win_length, hop_length)
         self.floor = floor
 
     def forward(self, waveform: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ def outcome(run):
 
 
 def test_without_its_callback_an_experiment_trains_all_the_same(train):
-    done = train("experiment=recommended", "model=conv_tdnn", "data.batch_size=6", "trainer.max_epochs=1", "callbacks=none")
+    done = train("experiment=recommended", "model=conv_tdnn", "trainer.max_epochs=1", "callbacks=none")
     assert done.returncode == 0, done.stderr
     assert "callbacks.weight_averaging has settings and no _target_" in done.stdout
 
