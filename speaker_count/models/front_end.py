@@ -41,7 +41,7 @@ class SpectrogramFrontEnd(nn.Module):
 
 
 class PowerSpectrogram(Spectrogram):
-    """The power of each frequency, as torchaudio's, whose root that it squares again takes longer than the sum."""
+    """The power of each frequency, in less time: torchaudio takes a root for the magnitude, and squares it again."""
 
     def forward(self, waveform: Tensor) -> Tensor:
         """`(batch, samples)` -> `(batch, frequency, time)`."""
