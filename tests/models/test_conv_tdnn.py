@@ -1,7 +1,27 @@
 import torch
+from torch import nn
+from torchaudio.transforms import MelSpectrogram
 
-from speaker_count.models.conv_tdnn import ConvTDNN, masked
+from speaker_count.models.conv_tdnn import ConvTDNN, TemporalConv, masked
 from speaker_count.models.front_end import LogMelFrontEnd
+
+
+def test_the_bands_are_torchaudio_s():
+    torch.manual_seed(0)
+    waveform = torch.randn(2, 16_000)
+    waveform /= waveform.square().mean(dim=1, keepdim=True).sqrt()
+    bands = MelSpectrogram(16_000, n_fft=640, win_length=600, hop_length=200, f_min=20.0, n_mels=80)(waveform)
+    front_end = LogMelFrontEnd(n_fft=640, win_length=600, hop_length=200)
+    torch.testing.assert_close(front_end(waveform)[:, 0], torch.log(bands + 0.01) / 4, atol=1e-4, rtol=0)
+
+
+def test_a_convolution_over_time_is_torch_s():
+    torch.manual_seed(0)
+    features = torch.randn(3, 8, 25)
+    ours, plain = TemporalConv(8, 16, 3, dilation=2), nn.Conv1d(8, 16, 3, padding=2, dilation=2, bias=False)
+    plain.load_state_dict(ours.state_dict())
+    heights = features[:, :, None].contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(ours(heights)[:, :, 0], plain(features))
 
 
 def test_the_level_does_not_matter():
