@@ -23,6 +23,7 @@ from speaker_count.data.mixing import Mix
 from speaker_count.training import processes
 from speaker_count.training.module import SpeakerCounter
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" ignores it, also in what the tests start
 REPOSITORY = Path(__file__).parent.parent
 RATE = 16_000
 
@@ -162,7 +163,6 @@ def _command(
 
 def die(step: int, number: signal.Signals) -> None:
     """Let this process get a signal at a training step, the first of which is 1."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests are a shell's "&"
     steps, train = itertools.count(1), SpeakerCounter.training_step
 
     def dying(self, batch, batch_idx):

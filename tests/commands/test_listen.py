@@ -34,7 +34,6 @@ def start(folder, *words: str, ignored: int | None = None, **keys) -> subprocess
     command = [sys.executable, "-m", "speaker_count", "listen", *words]
 
     def before() -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests are a shell's "&"
         if ignored is not None:
             signal.signal(ignored, signal.SIG_IGN)
 

@@ -83,7 +83,6 @@ def test_no_job_outlives_its_sweep(command, cache, tree, tmp_path, how):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests are a shell's "&"
     )
     trained = set()
     for line in process.stdout:  # until both train

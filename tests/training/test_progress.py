@@ -53,7 +53,6 @@ def test_the_bar_counts_epochs_from_1_shows_the_loss_and_mixes_with_no_line(tree
         stdin=stream,
         stdout=stream,
         stderr=stream,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # ignored in a shell's "&"
     )
     os.close(stream)
     shown, interrupted = "", False
