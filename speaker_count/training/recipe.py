@@ -73,7 +73,7 @@ class Recipe:
         """
         make = self.instantiate(self.values["trainer"], _partial_=True, _convert_="all")
         named = self.instantiate(self.callbacks(), _convert_="all")
-        for name in {*(self.values.get("callbacks") or {})}.difference(named):
+        for name in sorted({*(self.values.get("callbacks") or ())}.difference(named)):
             log.warning("callbacks.%s has settings and no _target_: there is no such callback in this run", name)
         own = [*named.values(), *(make.keywords.get("callbacks") or ())]
         # a bar of the user's own is left alone
