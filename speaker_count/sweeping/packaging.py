@@ -110,9 +110,20 @@ def _portable(result: RunResult) -> dict[str, Any]:
     data = {key: value for key, value in values["data"].items() if key not in OF_A_MACHINE}
     if data.get("utterance_list") is not None and corpus.packaged_list(data["utterance_list"]) is None:
         data["utterance_list"] = None
-    command = [word for word in _words(result.command) if not run_folder.is_outside(run_folder.key_of(word))]
+    command = [_placeless(word) for word in _words(result.command) if not _is_outside(word)]
     without = {"peak_memory_bytes": None, "clips_per_second": None, "command": shlex.join(command)}
+    without["changes"] = [_placeless(change) for change in result.changes]
     return {**values, "best": values["last"], "data": data, **without}  # the net of the best epoch is not written
+
+
+def _is_outside(word: str) -> bool:
+    return run_folder.is_outside(run_folder.key_of(word))
+
+
+def _placeless(word: str) -> str:
+    """An override; of the path of the weights that the run started from, only the last part."""
+    key, equals, value = word.partition("=")
+    return f"{key}{equals}{Path(value).name}" if run_folder.key_of(word) == "model.weights" else word
 
 
 def _words(command: str) -> list[str]:

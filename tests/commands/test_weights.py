@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -39,6 +40,17 @@ def test_a_run_s_weights_are_two_files_that_count_as_it_does_but_calibrated(verb
     np.testing.assert_allclose(after.predict(clips), expected, atol=1e-5)
     assert after.result.temperature != 1
     assert after.result.last == before.result.last
+
+
+def test_of_the_weights_that_a_run_started_from_only_the_name_is_given_away(verb, run, tmp_path):
+    result = RunResult.read(run)
+    start = f"model.weights={tmp_path / 'secret' / 'first'}"
+    changed = replace(result, command=f"{result.command} '{start}'", changes=[*result.changes, start])
+    changed.write(run / "result.json")
+    assert verb("weights", run, "shared")[0] == 0
+    written = json.loads((tmp_path / "shared.json").read_text())
+    assert written["command"].split()[-1] == written["changes"][-1] == "model.weights=first"
+    assert "secret" not in (tmp_path / "shared.json").read_text()
 
 
 def test_written_files_are_replaced_only_by_force(verb, run, tmp_path):
