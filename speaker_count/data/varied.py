@@ -10,6 +10,8 @@ from speaker_count.data.sounds import Sounds
 from speaker_count.data.speed import STEPS, at_speed
 from speaker_count.labels import FULL_SCALE
 
+VOICE_OVER_PAUSE = 10 ** (30 / 20)  # of amplitude, in most recordings; noise is as loud as it would be beside a voice
+
 
 def render(pool: Pool, plan: Plan, sounds: Sounds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each voice at its speed and in its room, then the clip with noise, limited band, level and quantisation.
@@ -28,7 +30,8 @@ def render(pool: Pool, plan: Plan, sounds: Sounds) -> tuple[np.ndarray, np.ndarr
     for row in range(len(plan)):
         clip = _mean_of_voices(pool, plan, row, sounds)
         if done.noise[row]:
-            clip += np.float32((effects.rms(clip) or 1.0) * done.noise[row]) * _noise(done, row, samples, sounds)
+            voice = (effects.rms(clip) or 1.0) * (1.0 if plan.count[row] else VOICE_OVER_PAUSE)
+            clip += np.float32(voice * done.noise[row]) * _noise(done, row, samples, sounds)
         if done.high[row]:
             clip = effects.limit_band(clip, float(done.low[row]), float(done.high[row]), pool.sample_rate)
         if not np.isnan(done.level[row]):
@@ -56,7 +59,8 @@ def _mean_of_voices(pool: Pool, plan: Plan, row: int, sounds: Sounds) -> np.ndar
     """The mean of a clip's voices, each in its room, `(samples,)` float32; without a speaker, its pause."""
     count = int(plan.count[row])
     if not count:
-        return pauses.repeated(pool, plan.pause, row, plan.samples).astype(np.float32)
+        pause = pauses.repeated(pool, plan.pause, row, plan.samples).astype(np.float32)
+        return _coloured(plan, row, 0, pause) if plan.utterances.shape[1] else pause
     spoken = voices(pool, plan, row)
     responses = _responses(plan, row, pool.sample_rate, sounds)
     total = effects.in_room(spoken, responses) if responses else spoken.sum(axis=0)
@@ -79,6 +83,13 @@ def _responses(plan: Plan, row: int, sample_rate: int, sounds: Sounds) -> list[n
     return [effects.room_response(number, seconds, near, sample_rate) for number, near in places]
 
 
+def _coloured(plan: Plan, row: int, voice: int, samples: np.ndarray) -> np.ndarray:
+    """A voice or a pause, `(samples,)` float32, through the filter of that voice."""
+    assert plan.effects is not None
+    taps, delays = plan.effects.taps[row, voice], plan.effects.delays[row, voice]
+    return effects.coloured(samples, taps, delays.tolist()) if taps.any() else samples
+
+
 def voices(pool: Pool, plan: Plan, row: int) -> np.ndarray:
     """A clip's voices, each at its speed, with its colour and its gain, `(count, samples)` float32."""
     count, samples = int(plan.count[row]), plan.samples
@@ -91,8 +102,6 @@ def voices(pool: Pool, plan: Plan, row: int) -> np.ndarray:
         if plan.effects is not None:
             if plan.effects.backwards[row, voice]:
                 spoken[voice] = spoken[voice, ::-1]
-            taps, delays = plan.effects.taps[row, voice], plan.effects.delays[row, voice]
-            if taps.any():
-                spoken[voice] = effects.coloured(spoken[voice], taps, delays.tolist())
+            spoken[voice] = _coloured(plan, row, voice, spoken[voice])
         spoken[voice] *= plan.gains[row, voice]
     return spoken

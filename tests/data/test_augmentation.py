@@ -194,14 +194,24 @@ def test_where_nobody_pauses_a_clip_without_a_speaker_is_silence(make_data):
     assert not clips.render(plan[plan.count == 0]).any()
 
 
+@pytest.fixture
+def real_clips(real_speech, cache):
+    """Makes the clips of real speech's test speakers."""
+
+    def make(counts, **augment):
+        listed = {"train_subsets": ["train-clean-100"], "utterance_list": "librispeech_sample"}
+        mix = mix_of(counts=counts, augment={"splits": ["test"], **augment} if augment else None)
+        data = ClipDataModule("s", str(real_speech), str(cache), mix, source="librispeech", **listed)
+        data.setup()
+        return data.clips["test"]
+
+    return make
+
+
 @pytest.mark.parametrize("counts", [(0, 1, 2), (0, 1, 2, 3)])
-def test_pauses_of_real_speech(real_speech, cache, counts):
-    listed = {"train_subsets": ["train-clean-100"], "utterance_list": "librispeech_sample"}
-    mix = mix_of(counts=counts)
-    data = ClipDataModule("s", str(real_speech), str(cache), mix, source="librispeech", **listed)
-    data.setup()
-    clips, pool = data.clips["test"], data.pool
-    plan = clips.plan()
+def test_pauses_of_real_speech(real_clips, counts):
+    clips = real_clips(counts)
+    pool, plan = clips.pool, clips.plan()
     empty = plan[plan.count == 0]
     utterances, starts, lengths = empty.pause.T
     assert (lengths >= 0.15 * RATE).all()
@@ -210,6 +220,26 @@ def test_pauses_of_real_speech(real_speech, cache, counts):
     loudness = [np.median([rms(clip) for clip in clips.render(plan[plan.count == count])]) for count in counts]
     assert loudness[0] < loudness[1] / 5
     assert len(Pauses.of(pool, "test").utterances) > 20
+
+
+def test_noise_in_a_pause_is_as_loud_as_beside_a_voice(real_clips):
+    plain, noisy = real_clips((0, 1)), real_clips((0, 1), noise_share=1, snr_db=[20, 20])
+    plan = noisy.plan()
+    noise = noisy.render(plan).astype(float) - plain.render(plain.plan())
+    loudness = [np.median([rms(clip) for clip in noise[plan.count == count]]) for count in (0, 1)]
+    assert 0.5 < loudness[0] / loudness[1] < 2
+    pauses = plain.render(plain.plan())[plan.count == 0]
+    over = [decibels(rms(added) / rms(pause)) for added, pause in zip(noise[plan.count == 0], pauses, strict=True)]
+    assert np.median(over) == pytest.approx(10, abs=0.5)
+
+
+def test_a_pause_is_coloured_as_a_voice_is(real_clips):
+    plain, coloured = real_clips((0, 1)), real_clips((0, 1), colour=0.4)
+    plan = coloured.plan()
+    empty = plan[plan.count == 0]
+    taps, delays = empty.effects.taps[3, 0], empty.effects.delays[3, 0].tolist()
+    pause = plain.render(plain.plan())[plan.count == 0][3].astype(np.float32)
+    assert np.abs(coloured.render(empty)[3] - effects.coloured(pause, taps, delays)).max() <= 0.5
 
 
 def test_active_voices_are_those_of_each_frame(clips):
