@@ -111,9 +111,10 @@ def _portable(result: RunResult) -> dict[str, Any]:
     if data.get("utterance_list") is not None and corpus.packaged_list(data["utterance_list"]) is None:
         data["utterance_list"] = None
     command = [_placeless(word) for word in _words(result.command) if not _is_outside(word)]
-    without = {"peak_memory_bytes": None, "clips_per_second": None, "command": shlex.join(command)}
-    without["changes"] = [_placeless(change) for change in result.changes]
-    return {**values, "best": values["last"], "data": data, **without}  # the net of the best epoch is not written
+    without = {"peak_memory_bytes": None, "clips_per_second": None}
+    words = {"command": shlex.join(command), "changes": [_placeless(change) for change in result.changes]}
+    # the net of the best epoch is not written
+    return {**values, "best": values["last"], "data": data, **without, **words}
 
 
 def _is_outside(word: str) -> bool:
