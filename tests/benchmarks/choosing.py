@@ -4,7 +4,8 @@
 
 RUN is a finished run's folder, or the name of packaged weights. The mixes are the paper's (also its clips whose
 speakers are all heard), the level-blind one, that with noise at 15 dB in a room of 0.4 s, and the paper's with nobody
-in a quarter of the clips. Test speakers have no part in a choice; `speaker-count evaluate` and `stress` have theirs.
+in a quarter of the clips. Of a net's counts, only those of the mix compete. Test speakers have no part in a choice;
+`speaker-count evaluate` and `stress` have theirs.
 """
 
 import argparse
@@ -18,12 +19,12 @@ from speaker_count.data.clips import Clips
 from speaker_count.data.datamodule import ClipDataModule
 from speaker_count.labels import SPLITS
 from speaker_count.loading import LoadedRun, load_run
+from speaker_count.results.scores import heard
 from speaker_count.results.stress import JOINT_SECONDS, JOINT_SNR_DB
 from speaker_count.results.tables import markdown
 from speaker_count.training.quiet import quiet
 from tests.benchmarks.peers import with_speech_at_hand
 
-HEARD = 0.3  # of the clip, in which a voice is active
 JOINT = {
     "noise_share": 1,
     "snr_db": [JOINT_SNR_DB, JOINT_SNR_DB],
@@ -52,15 +53,14 @@ def made(mix: str, overrides: list[str], split: str, number: int) -> Clips:
 def scores(run: LoadedRun, clips: Clips) -> dict[str, float]:
     """The accuracy, that on clips whose speakers are all heard, and that of telling nobody from somebody."""
     known = np.isin(run.counts, clips.mix.counts)
-    right, heard, anybody = [], [], []
+    right, audible, anybody = [], [], []
     for plan, samples in clips.batches(256):
         said = np.array(run.counts)[known][run.predict(samples)[:, known].argmax(axis=1)]
-        voices = np.arange(plan.activity.shape[1]) < plan.count[:, None]
         right.append(said == plan.count)
-        heard.append((plan.activity >= HEARD).all(axis=1, where=voices))
+        audible.append(heard(plan.activity, plan.count))
         anybody.append((said > 0) == (plan.count > 0))
-    correct, audible = np.concatenate(right), np.concatenate(heard)
-    parts = {"all": correct, "heard": correct[audible], "anybody": np.concatenate(anybody)}
+    correct = np.concatenate(right)
+    parts = {"all": correct, "heard": correct[np.concatenate(audible)], "anybody": np.concatenate(anybody)}
     return {name: round(float(part.mean()), 3) for name, part in parts.items()}
 
 
