@@ -199,6 +199,16 @@ def verb(tmp_path, cache, monkeypatch, capsys) -> Callable[..., tuple[int, str, 
     return run
 
 
+def buzz(seconds: int) -> np.ndarray:
+    """A buzz in noise at 16 kHz, `(samples,)` float32: no speech, but its pitch moves as that of a voice, and the
+    packaged net counts one speaker.
+    """
+    hertz = 120 + 10 * np.sin(6 * np.pi * np.arange(seconds * 16_000) / 16_000)
+    phase = 2 * np.pi * np.cumsum(hertz) / 16_000
+    harmonics = sum(np.sin(number * phase) / number for number in range(1, 30))
+    return (0.1 * harmonics + np.random.default_rng(0).normal(0, 0.01, len(phase))).astype(np.float32)
+
+
 @pytest.fixture(scope="session")
 def finished_sweep(made_once, cache, tree) -> Path:
     """The folder of a sweep over m3 and m5; not to be changed."""

@@ -61,6 +61,14 @@ def test_an_ablation_leaves_one_ingredient_out_of_the_recommended_recipe():
         instantiate(run["model"])
 
 
+def test_the_second_part_of_the_recipe_hides_nothing_of_a_clip():
+    first, second = (compose([f"experiment={name}"]) for name in ("recommended", "refined"))
+    assert second.mix.augment == first.mix.augment
+    assert (first.model.net.band_mask, first.model.net.dropout, first.model.loss.label_smoothing) == (8, 0.1, 0.05)
+    net = second.model.net
+    assert (net.band_mask, net.time_mask, net.dropout, second.model.loss.label_smoothing) == (0, 0, 0, None)
+
+
 def run_of(config):
     """A run's config without what the log and Hydra say."""
     return {key: plain(config[key]) for key in config if key not in ("hydra", "logger")}

@@ -12,7 +12,7 @@ import soundfile
 
 import speaker_count
 from speaker_count.inference import timeline
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, buzz
 
 RATE = 16_000
 FIRST = "minute,seconds_0,seconds_1,seconds_2,seconds_3,most"
@@ -20,9 +20,8 @@ FIRST = "minute,seconds_0,seconds_1,seconds_2,seconds_3,most"
 
 @pytest.fixture
 def sound(tmp_path):
-    """Ten seconds: a hum in noise, which is counted as one speaker, silence, and the hum again."""
-    hum = 0.1 * np.sin(np.arange(10 * RATE) * 0.07)
-    samples = hum + np.random.default_rng(0).normal(0, 0.01, 10 * RATE)
+    """Ten seconds: a buzz in noise, which is counted as one speaker, silence, and the buzz again."""
+    samples = buzz(10)
     samples[3 * RATE : 6 * RATE] = 0
     soundfile.write(tmp_path / "x.wav", samples, RATE)
     return tmp_path / "x.wav"

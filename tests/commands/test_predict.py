@@ -7,24 +7,21 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import soundfile
 
 import speaker_count
 from speaker_count.commands import counting
 from speaker_count.inference.predictor import HOP, SILENCE_DB, SMOOTH
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, buzz
 
 RATE = 16_000
 
 
 @pytest.fixture
 def sound(tmp_path):
-    """Three seconds of a hum in some noise."""
-    random = np.random.default_rng(0)
-    samples = 0.1 * np.sin(np.arange(3 * RATE) * 0.07) + random.normal(0, 0.01, 3 * RATE)
-    soundfile.write(tmp_path / "x.wav", samples, RATE)
+    """Three seconds of a buzz in noise."""
+    soundfile.write(tmp_path / "x.wav", buzz(3), RATE)
     return tmp_path / "x.wav"
 
 

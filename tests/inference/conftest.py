@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.conftest import buzz
+
 RATE = 16_000
 
 
@@ -45,6 +47,5 @@ def conversation(real_speech, made_once) -> Conversation:
 
 @pytest.fixture
 def noise() -> np.ndarray:
-    """Three seconds of a hum in noise, `(samples,)` float32: no speech, but the net counts one speaker."""
-    hum = 0.1 * np.sin(np.arange(3 * RATE) * 0.07)
-    return (hum + np.random.default_rng(0).normal(0, 0.01, 3 * RATE)).astype(np.float32)
+    """Three seconds of a buzz in noise."""
+    return buzz(3)

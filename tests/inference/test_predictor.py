@@ -72,7 +72,7 @@ def test_silence_is_no_speaker_and_the_threshold_is_a_level(predictor, noise):
     assert predictor.predict(noise * 0, RATE).counts.tolist() == [0] * 9
     assert predictor.predict(noise * 0 + 0.5, RATE).counts.tolist() == [0] * 9  # a constant has no level
     assert predictor.predict(noise, RATE).counts.tolist() == [1] * 9
-    loud = speaker_count.predict(noise, RATE, silence_db=-10)  # the hum is at -23 dB
+    loud = speaker_count.predict(noise, RATE, silence_db=-10)  # the buzz is at -21 dB
     assert loud.counts.tolist() == [0] * 9
     np.testing.assert_array_equal(loud.probabilities[:, 0], 1)
 

@@ -96,6 +96,7 @@ def test_a_run_that_resumes_does_not_start_again(command, small, tmp_path):
     [
         (["model.weights=m6"], "m6 is neither a run's folder nor the name of packaged weights (m5, recommended)"),
         (["model.weights=3"], "model.weights=3: expected a packaged name, a run's folder or a file of weights"),
+        (["experiment=refined"], "RUN_DIR is neither a run's folder nor the name of packaged weights"),
         (["model.weights=m6.json"], "cannot read m6.json"),
         (["model.weights=m5", "model=m3"], "model.weights=m5: they are those of another net ("),
         (["model.weights=m5", "model=m11"], "model.weights=m5: they are those of another net ("),
