@@ -1,6 +1,8 @@
 """Files that are written whole or not at all, and folders that accept files."""
 
 import contextlib
+import datetime
+import itertools
 import json
 import os
 import re
@@ -74,13 +76,25 @@ def make_own(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
+def aside(path: Path) -> Path:
+    """A free name beside a file or a folder, with the time, under which the old one is kept."""
+    stem, suffix = (path.name, "") if path.is_dir() else (path.stem, path.suffix)
+    stem = f"{stem}.{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}"
+    names = (f"{stem}{number}{suffix}" for number in itertools.chain([""], itertools.count(-2, -1)))
+    return next(free for name in names if not (free := path.with_name(name)).exists())
+
+
 def check_no_links(folder: Path) -> None:
     """Check that nothing in a run's folder, which may come from anywhere, is a link.
 
     Raises:
         UserError: something is.
     """
-    for entry in folder.iterdir() if folder.is_dir() else ():
+    try:
+        entries = list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):  # another process may just have moved it aside
+        entries = []
+    for entry in entries:
         if entry.is_symlink():
             raise UserError(f"{entry} is a link, and a run writes into no link: remove it, or link the whole folder")
 

@@ -2,7 +2,6 @@
 as an ensemble. Everything that is not overridden is as in the run.
 """
 
-import datetime
 import hashlib
 import shlex
 import sys
@@ -233,7 +232,7 @@ def _write(path: Path, made: Recipe, data: ClipDataModule, result: RunResult, te
     files.make_own(path.parent)
     if path.is_file():
         for old in (path, path.with_suffix(".parquet")):
-            old.rename(old.with_name(f"{path.stem}.{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}{old.suffix}"))
+            old.rename(files.aside(old))
     record.write_predictions(path.with_suffix(".parquet"), tested.predictions)
     evaluation = Evaluation(
         model=result.model,

@@ -1,7 +1,6 @@
 """A run's folder: what the run is, whether it may write there, and whether it is finished."""
 
 import contextlib
-import datetime
 import hashlib
 import json
 import logging
@@ -207,9 +206,8 @@ class RunFolder:
         # a run that was killed while it began may have left these
         others = [entry.name for entry in entries if entry.name != "train.log" and entry.suffix != files.PARTIAL]
         if self.force and others:
-            aside = self.path.with_name(f"{self.path.name}.{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}")
-            self.path.rename(aside)
-            self.path.mkdir()  # the log is opened anew in it
+            self.path.rename(aside := files.aside(self.path))
+            self.path.mkdir(exist_ok=True)  # for the log, which is opened anew; another process may just have made it
             log.info("moved the old folder to %s", aside)
         path = self.path / "identity.json"
         if not self.force and others and not path.is_file():

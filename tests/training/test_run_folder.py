@@ -1,12 +1,16 @@
 """What a run is, and whether its folder is its own."""
 
+import contextlib
 import json
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import filelock
 import pytest
 
+from speaker_count import files
 from speaker_count.errors import DivergedError, UserError
 from speaker_count.results.record import diverged
 from speaker_count.training import run_folder
@@ -20,6 +24,30 @@ WHAT = {"schema": run_folder.SCHEMA, "model": "m3", "seed": 1}
 def claim(path, force=False, **changes):
     with RunFolder(path, {**WHAT, **changes}, force).claimed() as folder:
         return folder
+
+
+def test_a_folder_that_another_process_makes_again_is_moved_aside_as_often_as_is_asked(tmp_path):
+    """A run's folder is made before the run is claimed; several moves may share a second."""
+    path = tmp_path / "run"
+    ended = threading.Event()
+
+    def make() -> None:
+        while not ended.is_set():
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+            files.check_no_links(path)
+
+    with ThreadPoolExecutor() as pool:
+        other = pool.submit(make)
+        try:
+            for number in range(200):
+                claim(path, force=True)
+                (path / "result.json").write_text(str(number))
+        finally:
+            ended.set()
+        other.result()
+    kept = [(folder / "result.json").read_text() for folder in tmp_path.glob("run*/")]
+    assert sorted(map(int, kept)) == [*range(200)]
 
 
 def test_what_a_run_is():
