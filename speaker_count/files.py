@@ -80,7 +80,7 @@ def aside(path: Path) -> Path:
     """A free name beside a file or a folder, with the time, under which the old one is kept."""
     stem, suffix = (path.name, "") if path.is_dir() else (path.stem, path.suffix)
     stem = f"{stem}.{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}"
-    names = (f"{stem}{number}{suffix}" for number in itertools.chain([""], itertools.count(-2, -1)))
+    names = (f"{stem}{'' if number == 1 else f'-{number}'}{suffix}" for number in itertools.count(1))
     return next(free for name in names if not (free := path.with_name(name)).exists())
 
 
